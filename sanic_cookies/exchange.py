@@ -1,0 +1,137 @@
+"""One request as sessions see it: the cookies that came, and those to send.
+
+The only place that looks into a Sanic request, and the only one that writes to a response. It does
+no I/O and cannot fail on what a client sends.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .cookies import (
+    CookieSpec,
+    SetCookie,
+    cookie_name_of,
+    values_in_head,
+    values_in_headers,
+)
+
+_LOOPBACK = ("localhost", "127.", "[::1]", "::1")
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
+_HEADER = "set-cookie"
+
+
+class Response(Protocol):
+    """What is needed of a response: any of Sanic's has it, streams included."""
+
+    headers: Any
+
+
+class Exchange:
+    """A request and the response that will answer it; shared by all sessions of the request.
+
+    Attributes:
+        accessed: Some session was looked at, so the response varies by cookie.
+        begun: The response is on its way: no cookie can be set any more.
+        is_websocket: There will be no response that could carry a cookie.
+    """
+
+    __slots__ = ("_outgoing", "_request", "_secure", "accessed", "begun", "is_websocket")
+
+    def __init__(self, request: Any) -> None:
+        """Look at `request`; nothing is parsed before it is asked for."""
+        self._request = request
+        self._outgoing: dict[str, SetCookie] | None = None
+        self._secure: bool | None = None
+        self.accessed = False
+        route = request.route
+        self.is_websocket = route is not None and bool(route.extra.websocket)
+        self.begun = self.is_websocket
+
+    @property
+    def label(self) -> str:
+        """Name of the route, for those who wait for its lock."""
+        return str(self._request.name or "")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether cookies may be `Secure`: everywhere but on plain http to this very machine.
+
+        A proxy in front hides the browser's own connection, so its traces count as secure.
+        """
+        if self._secure is None:
+            request = self._request
+            host = request.host.rpartition("@")[2].lower()
+            name = host if host.startswith("[") or host.count(":") > 1 else host.partition(":")[0]
+            self._secure = not (
+                request.scheme in ("http", "ws")
+                and _is_loopback(name)
+                and not any(header in request.headers for header in _PROXY_HEADERS)
+            )
+        return self._secure
+
+    def goes_secure(self, spec: CookieSpec) -> bool:
+        """Say whether `spec`'s cookie is `Secure` in this exchange."""
+        return self.is_secure if spec.secure == "auto" else spec.secure
+
+    def received(self, spec: CookieSpec, suffix: str = "") -> list[str]:
+        """Return each value that came under exactly the name of `spec`."""
+        name = spec.full_name(self.goes_secure(spec)) + suffix
+        head = self._request.head
+        # ASGI and HTTP/3 have no raw head; there the headers are as the server passed them on.
+        if head:
+            return values_in_head(head, name)
+        return values_in_headers(self._request.headers.getall("cookie", ()), name)
+
+    def send(self, spec: CookieSpec, value: str, max_age: int | None, suffix: str = "") -> None:
+        """Set a cookie with the response; the last word for a name counts.
+
+        Args:
+            spec: The session's cookie.
+            value: Its value; "" removes it.
+            max_age: Seconds to keep it; None until the browser closes.
+            suffix: Added to the name.
+        """
+        if self._outgoing is None:
+            self._outgoing = {}
+        line = spec.render(value, max_age, self.goes_secure(spec), suffix)
+        self._outgoing[line.key] = line
+
+    def withdraw(self, spec: CookieSpec) -> None:
+        """Send no cookie for `spec` after all."""
+        if self._outgoing is not None:
+            self._outgoing.pop(spec.full_name(self.goes_secure(spec)), None)
+
+    def write_to(self, response: Response) -> None:
+        """Put cookies and cache headers onto `response`; doing it twice changes nothing.
+
+        A response object may be shared by requests and still carry another one's cookies: every
+        line of ours is dropped first, or one user's session would go to another.
+        """
+        headers = response.headers
+        if self.accessed:
+            _vary_by_cookie(headers)
+        outgoing = self._outgoing or {}
+        if _HEADER in headers:
+            lines = headers.popall(_HEADER)
+            for line in lines:
+                if not isinstance(line, SetCookie) and cookie_name_of(line) not in outgoing:
+                    headers.add(_HEADER, line)
+        if not outgoing:
+            return
+        for line in outgoing.values():
+            headers.add(_HEADER, line)
+        # A cached Set-Cookie hands one user's session to the next (CVE-2026-35192 and others).
+        if "no-store" not in headers.get("cache-control", ""):
+            headers["cache-control"] = "no-store"
+
+
+def _is_loopback(name: str) -> bool:
+    return name.startswith(_LOOPBACK[1]) or name in _LOOPBACK or name.endswith(".localhost")
+
+
+def _vary_by_cookie(headers: Any) -> None:
+    present = headers.get("vary", "")
+    names = {name.strip().lower() for name in present.split(",")}
+    if "cookie" not in names and "*" not in names:
+        headers["vary"] = f"{present}, Cookie" if present else "Cookie"

@@ -1,0 +1,111 @@
+"""How long a session lives: idle time, absolute time, and what `set_expiry` makes of them.
+
+Arithmetic only. Every figure is seconds; times count from the session's creation (`age`), so no
+clock is read here. Activity resets idle time and never the absolute one (NIST SP 800-63B-4,
+section 5.2: either of them ends the session).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from .content import Content, Life
+from .errors import SessionError
+
+# A touch is worth a write when a tenth of the idle time has passed.
+TOUCH_FRACTION = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The lifetime that a `Session` gives where nothing else is said.
+
+    Attributes:
+        idle: Seconds without a request after which a session ends; None for no such limit.
+        absolute: Seconds from creation or login to the end; None for no such limit.
+        persistent: Whether the cookie outlives the browser.
+    """
+
+    idle: float | None
+    absolute: float | None
+    persistent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The lifetime of one session at one moment.
+
+    Attributes:
+        idle: Its idle time; None for none.
+        lifetime: Seconds left to its absolute end; None for none.
+        ttl: Seconds left if nobody uses it any more.
+        persistent: Whether its cookie outlives the browser.
+    """
+
+    idle: float | None
+    lifetime: float | None
+    ttl: float
+    persistent: bool
+
+    def touch_due(self, unseen: float) -> bool:
+        """Say whether `unseen` seconds since the last recorded use are worth writing down."""
+        return self.idle is not None and unseen >= self.idle / TOUCH_FRACTION
+
+
+def span(policy: Policy, content: Content, age: float) -> Span:
+    """Return the lifetime of a session that is `age` seconds old."""
+    who, life = content.identity, content.life
+    idle, persistent = policy.idle, policy.persistent
+    ends = [] if policy.absolute is None else [policy.absolute]
+    if who is not None:
+        ends = [] if who.limit is None else [who.since + who.limit]
+        idle = who.idle or idle
+        persistent = persistent if who.persistent is None else who.persistent
+    if life is not None:
+        idle, persistent = _own_idle(life, idle, persistent)
+        if life.end is not None:
+            ends.append(life.end)
+    lifetime = min(ends) - age if ends else None
+    left = [seconds for seconds in (idle, lifetime) if seconds is not None]
+    return Span(idle, lifetime, min(left), persistent)
+
+
+def _own_idle(life: Life, idle: float | None, persistent: bool) -> tuple[float | None, bool]:
+    if life.browser:
+        return idle, False
+    if life.end is not None:
+        return None, True
+    return life.idle, True
+
+
+def parse_expiry(value: float | timedelta | datetime | None, age: float, now: float) -> Life | None:
+    """Read the argument of `set_expiry`, whose grammar is Django's.
+
+    Args:
+        value: A number of seconds of idle time; 0 for a cookie that ends with the browser; a
+            `timedelta` from now or an aware `datetime` for an absolute end; None for the policy.
+        age: Seconds since the session began.
+        now: Epoch seconds.
+
+    Raises:
+        SessionError: A naive `datetime`, or something else altogether.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return Life(end=age + value.total_seconds())
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise SessionError("set_expiry() needs an aware datetime, such as datetime.now(UTC)")
+        return Life(end=age + value.timestamp() - now)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SessionError(f"set_expiry() does not understand {type(value).__name__}")
+    if value == 0:
+        return Life(browser=True)
+    return Life(idle=float(value))
+
+
+def as_date(epoch: float) -> datetime:
+    """Return `epoch` seconds as an aware datetime."""
+    return datetime.fromtimestamp(epoch, UTC)

@@ -1,0 +1,44 @@
+"""Places where sessions are kept. Those that need a driver are imported on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .base import Interface
+from .memory import InMemory
+
+if TYPE_CHECKING:
+    from .in_cookie import InCookieEncrypted
+    from .postgres import AsyncPG
+    from .postgres import AsyncPG as GinoAsyncPG
+    from .redis import Redis
+    from .redis import Redis as Aioredis
+
+__all__ = [
+    "Aioredis",
+    "AsyncPG",
+    "GinoAsyncPG",
+    "InCookieEncrypted",
+    "InMemory",
+    "Interface",
+    "Redis",
+]
+
+# Name, and the module and class behind it. Aioredis and GinoAsyncPG are the older library's names.
+_LAZY = {
+    "Redis": ("redis", "Redis"),
+    "Aioredis": ("redis", "Redis"),
+    "AsyncPG": ("postgres", "AsyncPG"),
+    "GinoAsyncPG": ("postgres", "AsyncPG"),
+    "InCookieEncrypted": ("in_cookie", "InCookieEncrypted"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an interface when it is first asked for; without its extra, say which one."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _LAZY[name]
+    return getattr(import_module(f".{module}", __name__), attribute)

@@ -1,0 +1,105 @@
+"""What an interface is. The contract is written here once; classes do not repeat it.
+
+An interface reads and writes records and decides nothing. It never raises for an unknown or
+expired session; it lets the errors of its driver through, and whoever calls turns them into
+`SessionStoreError`. It does no I/O in its constructor.
+
+To write one of your own, implement `Interface` (see `examples/custom_interface.py`) and run the
+contract suite of `sanic_cookies.testing` over it. The other protocols are capabilities; they are
+asked for when a `Session` is made.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from ..record import Busy, Claim, Draft, Granted, Outcome, Record
+from ..token import Credential
+
+
+@runtime_checkable
+class Interface(Protocol):
+    """A place where sessions are kept."""
+
+    async def open(self) -> None:
+        """Connect. Called in each worker before it serves, and again after `close`."""
+
+    async def close(self) -> None:
+        """Disconnect. Safe to call twice, and without `open`."""
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """Read a record; None if unknown or expired.
+
+        Raises:
+            RecordUnreadable: What is stored is not a record. It is left as it is.
+        """
+
+    async def create(self, draft: Draft) -> bool:
+        """Store a new record; False if the sid is taken, and then nothing has changed.
+
+        Asked again with the same `secret_hash` (a retry whose first reply was lost) it says True.
+        """
+
+    async def save(self, draft: Draft) -> Outcome:
+        """Replace a record that exists and is older, in one atomic step; never create one."""
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+        """Set `last_seen` to now and expiry to `ttl` seconds from now, if `version` is current.
+
+        The payload is neither read nor written.
+        """
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """Forget a record, whoever holds its lease; True if there was one."""
+
+
+@runtime_checkable
+class SupportsLease(Protocol):
+    """A lock that other processes see, kept in the session's own record."""
+
+    async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
+        """Take the lease and read the record in one atomic step; None if there is no record."""
+
+    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
+        """Save, if the lease is `token`'s; give the lease up in the same step if `release`.
+
+        Asked again after a lost reply it says `SAVED` once more and applies nothing twice.
+        """
+
+    async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
+        """Prolong the lease; False if it is not `token`'s any more."""
+
+    async def release(self, name: str, sid: str, token: str) -> None:
+        """Give the lease up if it is `token`'s; otherwise do nothing."""
+
+    async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
+        """Return when it may be `token`'s turn, after `timeout` seconds at the latest."""
+
+
+@runtime_checkable
+class SupportsSweep(Protocol):
+    """A store that does not forget expired records by itself."""
+
+    async def sweep(self) -> int:
+        """Drop expired records in short steps; return how many went."""
+
+
+@runtime_checkable
+class BoundInterface(Interface, Protocol):
+    """An interface for one request's cookie.
+
+    Attributes:
+        credential: What the cookie that came in proves; None if it opens nothing.
+        value: The cookie to send: a value, "" to remove it, None for no change.
+    """
+
+    credential: Credential | None
+    value: str | None
+
+
+@runtime_checkable
+class LivesInCookie(Protocol):
+    """The record lives in the browser, sealed; there is nothing to share between requests."""
+
+    def bind(self, name: str, cookie_name: str, value: str | None) -> BoundInterface:
+        """Return an interface for one request whose cookie came with `value`."""

@@ -1,0 +1,284 @@
+"""One master and any number of others, seen as one.
+
+Reads come from the master only. Writes go to the master first and, once it has accepted, to all
+others at once. The others take only newer versions, so writes that arrive in another order do no
+harm; what one of them misses, the next write heals. Deletes leave a tombstone there, which outranks
+the late writes of requests that were still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Literal
+
+from ..background import Background
+from ..errors import SessionStoreError
+from ..record import Busy, Claim, Draft, Granted, Outcome, Record
+from ..token import Credential
+from .base import BoundInterface, Interface, LivesInCookie, SupportsLease
+from .guard import Budget, Guard
+
+logger = logging.getLogger("sanic_cookies")
+
+OTHER_SECONDS = 1.0
+TOMBSTONE_SECONDS = 120.0  # longer than any hold, so longer than any late write
+FAILURE_WINDOW = 60.0
+RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
+MAX_RETRIES_UNDER_WAY = 1000
+POLL_SECONDS = 0.05
+
+OnError = Literal["log", "raise"]
+ReadCookie = Callable[[str], str | None]
+Call = tuple[Guard, Coroutine[Any, Any, object]]
+
+
+class FanOut:
+    """What a session reads from and writes to."""
+
+    def __init__(
+        self,
+        master: Interface | LivesInCookie,
+        others: Iterable[Interface | LivesInCookie] = (),
+        *,
+        timeout: float,
+        on_error: OnError,
+        background: Background,
+    ) -> None:
+        """Combine interfaces.
+
+        Args:
+            master: Read from, and written to first.
+            others: Written to afterwards.
+            timeout: Seconds that one call of the master may take.
+            on_error: What a failure of one of the others does: "log" or "raise".
+            background: Where deletes are retried.
+        """
+        self._timeout = timeout
+        self._on_error = on_error
+        self._background = background
+        self._set([Guard(master, timeout), *(Guard(each, OTHER_SECONDS) for each in others)])
+        self._failed_at: dict[int, float] = {}
+
+    def _set(self, guards: Sequence[Guard]) -> None:
+        self._master, self._others = guards[0], list(guards[1:])
+        # The lease is asked for here, once; everything above treats all masters alike.
+        master = self._master.interface
+        self._leased = master if isinstance(master, SupportsLease) else None
+        self.lives_in_cookie = any(isinstance(each, LivesInCookie) for each in self.interfaces)
+
+    @property
+    def interfaces(self) -> list[Interface | LivesInCookie]:
+        """The master, then the others in the order they were added."""
+        return [self._master.interface, *(guard.interface for guard in self._others)]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes see each other's sessions and locks."""
+        return self._leased is not None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the master is taken as down now."""
+        return self._master.is_down
+
+    def bind(self, name: str, cookie_name: str, read: ReadCookie) -> BoundFanOut:
+        """Return the same for one request, where an interface lives in a cookie."""
+        return BoundFanOut(self, name, cookie_name, read)
+
+    async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
+        """Read from the master."""
+        master = self._master
+        record = await master.call(master.interface.fetch, name, sid, budget=budget)
+        return None if record is None or record.is_tombstone else record
+
+    async def acquire(
+        self, name: str, sid: str, claim: Claim, budget: Budget
+    ) -> Granted | Busy | None:
+        """Take the master's lease and read; a master without leases only reads."""
+        if self._leased is None:
+            record = await self.fetch(name, sid, budget)
+            return None if record is None else Granted(record, held=True)
+        acquire = self._leased.acquire
+        granted = await self._master.call(acquire, name, sid, claim, budget=budget)
+        if isinstance(granted, Granted) and granted.record.is_tombstone:
+            return None
+        return granted
+
+    async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
+        """Wait until the lease may be free, `timeout` seconds at most."""
+        if self._leased is not None:
+            await self._leased.turn(name, sid, token, timeout)
+
+    async def renew(self, name: str, sid: str, token: str, seconds: float, budget: Budget) -> bool:
+        """Prolong the lease."""
+        if self._leased is None:
+            return True
+        return await self._master.call(self._leased.renew, name, sid, token, seconds, budget=budget)
+
+    async def release(self, name: str, sid: str, token: str, budget: Budget) -> None:
+        """Give the lease up without writing."""
+        if self._leased is not None:
+            await self._master.call(self._leased.release, name, sid, token, budget=budget)
+
+    async def create(self, draft: Draft, budget: Budget) -> bool:
+        """Store a new session; False if its sid is taken."""
+        master = self._master
+        made: bool = await master.call(master.interface.create, draft, budget=budget)
+        if made:
+            await self._spread(draft)
+        return made
+
+    async def commit(
+        self, draft: Draft, token: str | None, release: bool, budget: Budget
+    ) -> Outcome:
+        """Save under the lease `token`, or without one; the others follow if it was saved."""
+        master = self._master
+        if self._leased is not None and token is not None:
+            commit = self._leased.commit
+            outcome = await master.call(commit, draft, token, release, budget=budget)
+        else:
+            outcome = await master.call(master.interface.save, draft, budget=budget)
+        if outcome is Outcome.SAVED:
+            await self._spread(draft)
+        return outcome
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> None:
+        """Record a use, in all of them."""
+        master = self._master
+        await master.call(master.interface.touch, name, sid, version, ttl, budget=budget)
+        await self._each(
+            [
+                (guard, guard.call(guard.interface.touch, name, sid, version, ttl, budget=_one()))
+                for guard in self._others
+            ]
+        )
+
+    async def delete(self, name: str, sid: str, budget: Budget) -> bool:
+        """End a session everywhere, whoever holds its lease.
+
+        The others are retried in the background; the master's failure is the caller's to report,
+        since a logout that did not happen must not be claimed.
+        """
+        master = self._master
+        existed: bool = await master.call(master.interface.delete, name, sid, budget=budget)
+        for guard in self._others:
+            try:
+                await self._bury(guard, name, sid)
+            except SessionStoreError as error:
+                self._note(guard, error)
+                if len(self._background) < MAX_RETRIES_UNDER_WAY:
+                    self._background.spawn(self._bury_later(guard, name, sid))
+        return existed
+
+    async def _spread(self, draft: Draft) -> None:
+        if self._others:
+            await self._each([(guard, _apply(guard, draft)) for guard in self._others])
+
+    async def _each(self, calls: Sequence[Call]) -> None:
+        """Run calls to the others at once; report failures after all have been tried."""
+        if not calls:
+            return
+        results = await asyncio.gather(*(call for _, call in calls), return_exceptions=True)
+        failure: BaseException | None = None
+        for (guard, _), result in zip(calls, results, strict=True):
+            if isinstance(result, BaseException):
+                self._note(guard, result)
+                failure = result
+        if failure is not None and self._on_error == "raise":
+            raise failure
+
+    def _note(self, guard: Guard, error: BaseException) -> None:
+        """Log a failure of one of the others, once a minute."""
+        now = time.monotonic()
+        if now - self._failed_at.get(id(guard), -FAILURE_WINDOW) >= FAILURE_WINDOW:
+            self._failed_at[id(guard)] = now
+            logger.error(
+                "the added interface %s misses writes (%s); the next write heals it",
+                guard.label,
+                type(error).__name__,
+            )
+
+    async def _bury(self, guard: Guard, name: str, sid: str) -> None:
+        if isinstance(guard.interface, BoundInterface):
+            await guard.call(guard.interface.delete, name, sid, budget=_one())
+        else:
+            await _apply(guard, Draft.tombstone(name, sid, TOMBSTONE_SECONDS))
+
+    async def _bury_later(self, guard: Guard, name: str, sid: str) -> None:
+        for pause in RETRY_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await self._bury(guard, name, sid)
+            except SessionStoreError:
+                continue
+            return
+        logger.error("%s still holds a session that has ended", guard.label)
+
+
+class BoundFanOut(FanOut):
+    """A fan-out for one request, whose cookies are interfaces too."""
+
+    def __init__(self, shared: FanOut, name: str, cookie_name: str, read: ReadCookie) -> None:
+        """Bind each interface that lives in a cookie; the others are shared as they are."""
+        self._timeout, self._on_error = shared._timeout, shared._on_error
+        self._background, self._failed_at = shared._background, shared._failed_at
+        self._cookies: list[tuple[str, BoundInterface]] = []
+        guards = [
+            self._bound(guard, index, name, cookie_name, read)
+            for index, guard in enumerate([shared._master, *shared._others])
+        ]
+        self._set(guards)
+
+    def _bound(
+        self, guard: Guard, index: int, name: str, cookie_name: str, read: ReadCookie
+    ) -> Guard:
+        interface = guard.interface
+        if not isinstance(interface, LivesInCookie):
+            return guard
+        # The master's cookie is the session's own; a copy beside another master has its own name.
+        suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
+        bound = interface.bind(name, cookie_name + suffix, read(suffix))
+        self._cookies.append((suffix, bound))
+        return Guard(bound, self._timeout)
+
+    @property
+    def credential(self) -> Credential | None:
+        """What the master's cookie proves; None if the master keeps no cookie."""
+        master = self._master.interface
+        return master.credential if isinstance(master, BoundInterface) else None
+
+    @property
+    def master_lives_in_cookie(self) -> bool:
+        """Whether the session's cookie holds the session itself."""
+        return isinstance(self._master.interface, BoundInterface)
+
+    def take_cookies(self) -> list[tuple[str, str]]:
+        """Return name suffix and value of each cookie to send, once."""
+        taken = []
+        for suffix, bound in self._cookies:
+            if bound.value is not None:
+                taken.append((suffix, bound.value))
+                bound.value = None
+        return taken
+
+
+async def _apply(guard: Guard, draft: Draft) -> None:
+    """Bring one of the others up to `draft`, unless it has something newer already.
+
+    Two writers may meet here; whoever finds the record missing and then taken looks again.
+    """
+    interface, budget = guard.interface, _one()
+    if await guard.call(interface.save, draft, budget=budget) is not Outcome.GONE:
+        return
+    if draft.payload is None:
+        return  # nothing to make it from; the next real write brings it
+    if not await guard.call(interface.create, draft, budget=budget):
+        await guard.call(interface.save, draft, budget=budget)
+
+
+def _one() -> Budget:
+    """Return the budget of one call to one of the others; they do not spend the request's."""
+    return Budget(OTHER_SECONDS)

@@ -1,0 +1,105 @@
+"""One door to a store: a deadline for each call, one error for every failure, and a memory of it.
+
+A store that has just refused or timed out is taken as down for a second. Calls are then answered
+at once, and one at a time is let through to look whether it is back. So a hung store costs the
+first requests their deadline, and the others nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from ..errors import SessionError, SessionStoreError
+from ..record import RecordUnreadable
+from .base import Interface, LivesInCookie
+
+logger = logging.getLogger("sanic_cookies")
+T = TypeVar("T")
+
+DOWN_SECONDS = 1.0
+
+
+class Budget:
+    """The seconds that one request may spend waiting for stores."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, seconds: float) -> None:
+        """Begin with `seconds`."""
+        self.left = seconds
+
+
+class Guard:
+    """Calls one interface."""
+
+    def __init__(self, interface: Interface | LivesInCookie, timeout: float) -> None:
+        """Guard `interface`; no call may take longer than `timeout` seconds."""
+        # Any: whether it can do what it is asked for was settled when the session was made.
+        self.interface: Any = interface
+        self._timeout = timeout
+        self._down_until: float | None = None
+        self._probing = False
+
+    @property
+    def label(self) -> str:
+        """Name of the interface, for the log."""
+        return type(self.interface).__name__
+
+    @property
+    def is_down(self) -> bool:
+        """Whether calls are answered at once now, without asking the store."""
+        if self._down_until is None:
+            return False
+        return self._probing or time.monotonic() < self._down_until
+
+    async def call(self, method: Callable[..., Awaitable[T]], *args: Any, budget: Budget) -> T:
+        """Call a method of the interface.
+
+        Args:
+            method: The bound method.
+            args: Its arguments.
+            budget: What the request has left; the call is charged to it.
+
+        Raises:
+            SessionStoreError: The store failed, or did not answer in time.
+            RecordUnreadable: The store answered with something that is no record.
+        """
+        if self.is_down:
+            raise SessionStoreError(f"{self.label} is taken as down")
+        self._probing = self._down_until is not None
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(min(self._timeout, max(budget.left, 0))):
+                result = await method(*args)
+        except (SessionError, RecordUnreadable):
+            self._down_until = None
+            raise
+        except Exception as error:
+            raise self._failed(method.__name__, error) from error
+        else:
+            self._down_until = None
+            return result
+        finally:
+            self._probing = False
+            budget.left -= time.monotonic() - began
+
+    def _failed(self, operation: str, error: Exception) -> SessionStoreError:
+        if _means_down(error):
+            self._down_until = time.monotonic() + DOWN_SECONDS
+        # The class alone: a driver's text may hold an address, a statement or a value.
+        cause = type(error).__name__
+        logger.error("%s.%s failed: %s", self.label, operation, cause)
+        return SessionStoreError(f"{self.label}.{operation}: {cause}")
+
+
+def _means_down(error: BaseException | None) -> bool:
+    """Whether the store was not there at all; one cut connection says nothing of that."""
+    while error is not None:
+        if isinstance(error, TimeoutError | ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,230 @@
+"""Sessions in the browser's own cookie, encrypted (Fernet: AES-128-CBC and HMAC-SHA256).
+
+What this cannot do, whatever the lock: requests that run at once each carry their own copy, and
+the last response wins; and a copy of the cookie stays valid until it expires, unless an interface
+for `revocations` remembers what has ended. Keep small, unimportant data here, or none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+
+import msgspec
+
+from ..errors import SessionConfigError, SessionTooLarge
+from ..record import Draft, Outcome, Record
+from ..token import Credential
+from .base import Interface
+
+try:
+    from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+except ImportError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError(
+        "InCookieEncrypted needs its driver: pip install 'sanic-cookies[cookie]'"
+    ) from error
+
+MAX_BYTES = 4096  # name and value together, as browsers count (RFC 6265bis, section 5.7)
+FUTURE_SECONDS = 60  # how far the clock that sealed a cookie may be ahead of this one
+_KEY_BYTES = 32
+_LEAST_DISTINCT = 8
+
+
+# The fields of a record in their order: a list is half the size of a mapping.
+_Fields = tuple[
+    str, str, int, bytes, bytes, float, float, float, float | None, float, bytes, float, bool,
+    str | None, float
+]  # fmt: skip
+
+
+class InCookieEncrypted:
+    """Keeps each session in its own cookie; nothing is stored on the server.
+
+    The first key seals, all keys open, and each write seals with the first: put a new key in
+    front to rotate. Session and cookie name are part of the key, so no session's cookie opens
+    another's (ASVS 5.0, 9.2.2).
+    """
+
+    def __init__(
+        self,
+        key: str | bytes | Sequence[str | bytes],
+        *,
+        revocations: Interface | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Check the keys; `sanic-cookies key` makes one.
+
+        Args:
+            key: 32 random bytes in url-safe base64, or several of them, newest first.
+            revocations: Interface that remembers ended sessions, so that logout is real.
+            clock: Epoch seconds; injected by tests.
+
+        Raises:
+            SessionConfigError: A key is too short, or no random bytes.
+        """
+        keys = [key] if isinstance(key, str | bytes) else list(key)
+        if not keys:
+            raise SessionConfigError("InCookieEncrypted needs at least one key")
+        self._keys = [_checked(each) for each in keys]
+        self._rings: dict[tuple[str, str], MultiFernet] = {}
+        self._clock = clock
+        self.revocations = revocations
+
+    def __repr__(self) -> str:
+        """Show nothing of the keys."""
+        return f"<InCookieEncrypted keys={len(self._keys)}>"
+
+    async def open(self) -> None:
+        """Open the interface for revocations, if there is one."""
+        if self.revocations is not None:
+            await self.revocations.open()
+
+    async def close(self) -> None:
+        """Close the interface for revocations, if there is one."""
+        if self.revocations is not None:
+            await self.revocations.close()
+
+    def bind(self, name: str, cookie_name: str, value: str | None) -> InOneCookie:
+        """See `LivesInCookie.bind`."""
+        ring = self._rings.get((name, cookie_name))
+        if ring is None:
+            ring = self._rings[name, cookie_name] = self._ring(name, cookie_name)
+        return InOneCookie(ring, cookie_name, value, self._clock, self.revocations)
+
+    def _ring(self, name: str, cookie_name: str) -> MultiFernet:
+        info = b"sanic_cookies\0" + name.encode() + b"\0" + cookie_name.encode()
+        return MultiFernet(
+            [
+                Fernet(
+                    base64.urlsafe_b64encode(
+                        HKDF(SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(key)
+                    )
+                )
+                for key in self._keys
+            ]
+        )
+
+
+class InOneCookie:
+    """The interface for one request: the cookie that came, and the one to send.
+
+    Attributes:
+        credential: What the cookie that came in proves, or None.
+        value: The cookie to send: a value, "" to remove it, None for no change.
+    """
+
+    def __init__(
+        self,
+        ring: MultiFernet,
+        cookie_name: str,
+        value: str | None,
+        clock: Callable[[], float],
+        revocations: Interface | None,
+    ) -> None:
+        """Unseal `value`; what does not open is no session."""
+        self._ring = ring
+        self._cookie_name = cookie_name
+        self._clock = clock
+        self._revocations = revocations
+        self._record: Record | None = None
+        self.credential: Credential | None = None
+        self.value: str | None = None
+        self._unseal(value)
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """See `Interface.fetch`."""
+        record = self._live(name, sid)
+        if record is not None and self._revocations is not None:
+            ended = await self._revocations.fetch(name, sid)
+            if ended is not None:
+                return None
+        return record
+
+    async def create(self, draft: Draft) -> bool:
+        """See `Interface.create`."""
+        taken = self._live(draft.name, draft.sid)
+        if taken is not None:
+            return taken.secret_hash == draft.secret_hash
+        self._seal(Record.begun(draft, self._clock()))
+        return True
+
+    async def save(self, draft: Draft) -> Outcome:
+        """See `Interface.save`."""
+        record = self._live(draft.name, draft.sid)
+        if record is None:
+            return Outcome.GONE
+        if record.version >= draft.version:
+            return Outcome.STALE
+        self._seal(record.updated(draft, self._clock()))
+        return Outcome.SAVED
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+        """See `Interface.touch`."""
+        record = self._live(name, sid)
+        if record is not None and record.version == version:
+            self._seal(record.touched(self._clock(), ttl))
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
+        record = self._live(name, sid)
+        if record is None:
+            return False
+        if self._revocations is not None:
+            left = record.expires_at - self._clock()
+            if record.deadline is not None:
+                left = max(left, record.deadline - self._clock())
+            await self._revocations.create(Draft.tombstone(name, sid, left + FUTURE_SECONDS))
+        self._record, self.value = None, ""
+        return True
+
+    def _live(self, name: str, sid: str) -> Record | None:
+        record, now = self._record, self._clock()
+        if record is None or record.sid != sid or record.name != name or record.expires_at <= now:
+            return None
+        return record.seen_at(now)
+
+    def _unseal(self, value: str | None) -> None:
+        if not value:
+            return
+        try:
+            # The padding is stripped: "=" would have the value quoted on its way.
+            opened = self._ring.decrypt(value.encode("ascii") + b"=" * (-len(value) % 4))
+            record = Record(*msgspec.msgpack.decode(opened, type=_Fields))
+        except (InvalidToken, TypeError, UnicodeEncodeError, msgspec.MsgspecError):
+            return
+        if record.last_seen <= self._clock() + FUTURE_SECONDS:
+            self.credential = Credential(record.sid, record.secret_hash)
+            self._record = record
+
+    def _seal(self, record: Record) -> None:
+        value = self._ring.encrypt(msgspec.msgpack.encode(astuple(record))).rstrip(b"=").decode()
+        size = len(self._cookie_name) + len(value)
+        if size > MAX_BYTES:
+            raise SessionTooLarge(size, MAX_BYTES)
+        self._record, self.value = record, value
+
+
+def _checked(key: str | bytes) -> bytes:
+    """Return the key's bytes; refuse what nobody has made at random (CVE-2023-27524)."""
+    if not isinstance(key, str | bytes):
+        raise SessionConfigError(f"a key must be str or bytes, not {type(key).__name__}")
+    try:
+        raw = base64.b64decode(key, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SessionConfigError("a key must be url-safe base64: sanic-cookies key") from error
+    if len(raw) != _KEY_BYTES:
+        raise SessionConfigError(f"a key must be {_KEY_BYTES} bytes: sanic-cookies key")
+    if len(set(raw)) < _LEAST_DISTINCT:
+        raise SessionConfigError("this key is not random: sanic-cookies key makes one")
+    return raw

@@ -1,0 +1,39 @@
+-- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session.
+-- ARGV: version, hash, payload, has payload, ttl, renew, lifetime or '', rotated, previous hash,
+--   grace, previous reads, user or '', lease token or '', release.  Times in milliseconds.
+local key, token = KEYS[1], ARGV[13]
+local f = redis.call('HMGET', key, 'v', 'lt', 'll')
+if not f[1] then return 'gone' end
+if token ~= '' and f[2] ~= token then
+  -- A retry of a commit that did happen, or a holder whose lease has gone to somebody else.
+  return f[3] == token and 'saved' or 'lost'
+end
+if tonumber(f[1]) >= tonumber(ARGV[1]) then
+  return token ~= '' and f[1] == ARGV[1] and 'saved' or 'stale'
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local w = {'v', ARGV[1], 'u', ARGV[12]}
+local function put(field, value)
+  w[#w + 1] = field
+  w[#w + 1] = value
+end
+if ARGV[4] == '1' then put('b', ARGV[3]) end
+if ARGV[6] == '1' then
+  put('s', now)
+  put('d', ARGV[7] == '' and '' or now + ARGV[7])
+end
+if ARGV[8] == '1' then
+  put('h', ARGV[2])
+  put('o', now)
+  put('p', ARGV[9])
+  put('g', now + ARGV[10])
+  put('r', ARGV[11])
+end
+if token ~= '' and ARGV[14] == '1' then
+  put('lt', '')
+  put('ll', token)
+end
+redis.call('HSET', key, unpack(w))
+if ARGV[6] == '1' then redis.call('PEXPIRE', key, ARGV[5]) end
+return 'saved'

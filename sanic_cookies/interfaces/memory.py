@@ -1,0 +1,186 @@
+"""Sessions in this process's memory: for development, tests, and one worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from heapq import heappop, heappush
+
+from ..record import Draft, Outcome, Record
+
+logger = logging.getLogger("sanic_cookies")
+
+# How long one step of the clean-up may keep the event loop to itself.
+_SLICE_SECONDS = 0.0005
+_SLICE_CHECK = 64
+
+
+class InMemory:
+    """Keeps sessions in a dict, forgets the expired ones by itself.
+
+    Each worker process has its own, so with several workers a browser would see another session
+    at each request: use Redis or Postgres there. Nothing survives a restart.
+    """
+
+    def __init__(
+        self, *, sweep_every: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make an empty store; no task is started before `open`.
+
+        Args:
+            sweep_every: Seconds between two clean-ups.
+            clock: Seconds that never go back; injected by tests.
+        """
+        self._sweep_every = sweep_every
+        self._clock = clock
+        # Monotonic time, shown as epoch seconds: a jump of the wall clock moves no expiry.
+        self._epoch = time.time() - clock()
+        self._shelves: dict[str, _Shelf] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        """Show how many sessions there are, never what is in them."""
+        return f"<InMemory sessions={len(self)}>"
+
+    def __len__(self) -> int:
+        """Return how many records are kept, expired ones that wait for clean-up included."""
+        return sum(len(shelf.records) for shelf in self._shelves.values())
+
+    async def open(self) -> None:
+        """Start the scheduled clean-up in the running loop."""
+        if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
+
+    async def close(self) -> None:
+        """Stop the clean-up; the sessions stay."""
+        task, self._task = self._task, None
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    # The names of the older library, which had to be called by hand.
+    init = open
+    kill = close
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """See `Interface.fetch`."""
+        return self._live(name, sid, self._now())
+
+    async def create(self, draft: Draft) -> bool:
+        """See `Interface.create`."""
+        now = self._now()
+        taken = self._live(draft.name, draft.sid, now)
+        if taken is not None:
+            return taken.secret_hash == draft.secret_hash
+        self._shelf(draft.name).put(Record.begun(draft, now))
+        return True
+
+    async def save(self, draft: Draft) -> Outcome:
+        """See `Interface.save`."""
+        now = self._now()
+        record = self._live(draft.name, draft.sid, now)
+        if record is None:
+            return Outcome.GONE
+        if record.version >= draft.version:
+            return Outcome.STALE
+        self._shelf(draft.name).put(record.updated(draft, now))
+        return Outcome.SAVED
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+        """See `Interface.touch`."""
+        now = self._now()
+        record = self._live(name, sid, now)
+        if record is not None and record.version == version:
+            self._shelf(name).put(record.touched(now, ttl))
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """See `Interface.delete`."""
+        alive = self._live(name, sid, self._now()) is not None
+        self._shelf(name).records.pop(sid, None)
+        return alive
+
+    async def sweep(self) -> int:
+        """See `SupportsSweep.sweep`; never holds the loop for more than half a millisecond."""
+        dropped = 0
+        for shelf in list(self._shelves.values()):
+            while True:
+                gone, more = shelf.sweep_slice(self._now())
+                dropped += gone
+                if not more:
+                    break
+                await asyncio.sleep(0)
+        return dropped
+
+    def _now(self) -> float:
+        return self._epoch + self._clock()
+
+    def _shelf(self, name: str) -> _Shelf:
+        shelf = self._shelves.get(name)
+        if shelf is None:
+            shelf = self._shelves[name] = _Shelf()
+        return shelf
+
+    def _live(self, name: str, sid: str, now: float) -> Record | None:
+        record = self._shelf(name).records.get(sid)
+        return record.seen_at(now) if record is not None and record.expires_at > now else None
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep_every)
+            try:
+                await self.sweep()
+            except Exception:
+                logger.exception("clean-up of InMemory failed, it goes on")
+
+
+class _Shelf:
+    """The records of one session name, and for each second those that may expire in it.
+
+    A record whose expiry moves on is not moved: the clean-up finds it alive and puts it where it
+    belongs then. So a write costs nothing here, and a clean-up looks at what is due, not at all.
+    """
+
+    __slots__ = ("_due", "_seconds", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self._due: dict[int, list[str]] = {}
+        self._seconds: list[int] = []  # heap of the keys of _due
+
+    def put(self, record: Record) -> None:
+        """Store `record`, and remember when to look at it unless an earlier look is planned."""
+        known = self.records.get(record.sid)
+        self.records[record.sid] = record
+        if known is None or record.expires_at < known.expires_at:
+            self._plan(record)
+
+    def _plan(self, record: Record) -> None:
+        second = int(record.expires_at) + 1
+        sids = self._due.get(second)
+        if sids is None:
+            sids = self._due[second] = []
+            heappush(self._seconds, second)
+        sids.append(record.sid)
+
+    def sweep_slice(self, now: float) -> tuple[int, bool]:
+        """Look at due records for one slice of time; return how many went, and if more are due."""
+        dropped = looked = 0
+        end = time.perf_counter() + _SLICE_SECONDS
+        while self._seconds and self._seconds[0] <= now:
+            sids = self._due[self._seconds[0]]
+            while sids:
+                record = self.records.get(sids.pop())
+                if record is not None and record.expires_at > now:
+                    self._plan(record)
+                elif record is not None:
+                    del self.records[record.sid]
+                    dropped += 1
+                looked += 1
+                if looked % _SLICE_CHECK == 0 and time.perf_counter() > end:
+                    return dropped, True
+            del self._due[heappop(self._seconds)]
+        return dropped, False

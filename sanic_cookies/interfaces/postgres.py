@@ -1,0 +1,315 @@
+"""Sessions in Postgres (12 or newer) through asyncpg: one row a session, one statement a step.
+
+The lease stands in columns of the session's own row. No connection is held while a handler runs,
+and nothing belongs to a connection (no advisory session locks, no LISTEN), so a transaction pooler
+may stand between. All times are the server's own. The indexed expiry moves only when a session is
+renewed, so most writes are HOT updates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from ..errors import SessionConfigError
+from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+
+try:
+    import asyncpg
+except ImportError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError("AsyncPG needs its driver: pip install 'sanic-cookies[postgres]'") from error
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+logger = logging.getLogger("sanic_cookies")
+
+_SQL = Path(__file__).parent / "sql"
+_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_POLL_SECONDS = (0.005, 0.05)
+_CONNECT_SECONDS = 2.0
+_BATCH = 1000
+_BATCH_PAUSE = 0.01
+
+
+def sql(name: str, table: str = "sessions") -> str:
+    """Return a statement of this interface.
+
+    Args:
+        name: `create_table`, `upgrade_table`, or another file in the folder `sql`.
+        table: The table's name; lower case letters, digits and `_`.
+
+    Raises:
+        SessionConfigError: `table` is not such a name.
+    """
+    if not _TABLE.fullmatch(table):
+        raise SessionConfigError(f"table={table!r} must be lower case letters, digits and '_'")
+    return (_SQL / f"{name}.sql").read_text("utf-8").replace("{table}", table)
+
+
+class AsyncPG:
+    """Keeps sessions in a Postgres table; locks hold across processes and machines.
+
+    A pool made here from a URL is opened in each worker and closed there; a ready pool (or a Gino
+    engine, which has one) is used as it is and never closed. Make the table once, with
+    `create_table()` or with what `sanic-cookies sql` prints.
+    """
+
+    def __init__(
+        self,
+        pool: Any = "postgresql://127.0.0.1/",
+        *,
+        table: str = "sessions",
+        sweep_every: float = 60.0,
+        **pool_options: Any,
+    ) -> None:
+        """Remember where to connect; no I/O happens here.
+
+        Args:
+            pool: `postgresql://` URL, an `asyncpg.Pool`, or a Gino engine.
+            table: The table's name.
+            sweep_every: Seconds between two clean-ups of expired rows; 0 for none.
+            pool_options: For `asyncpg.create_pool`, with a URL only; behind a transaction pooler
+                give `statement_cache_size=0`.
+        """
+        self._url = pool if isinstance(pool, str) else None
+        self._given = None if isinstance(pool, str) else getattr(pool, "raw_pool", pool)
+        self._pool: Any = self._given
+        self._options = pool_options
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweep_every = sweep_every
+        self._sweeper: asyncio.Task[None] | None = None
+        self._opening: asyncio.Lock | None = None
+        self._table = table
+        names = "fetch create commit acquire renew release touch delete sweep"
+        self._sql = {name: sql(name, table) for name in names.split()}
+
+    def __repr__(self) -> str:
+        """Show nothing of the URL, which may hold a password."""
+        return f"<AsyncPG table={self._table!r}>"
+
+    async def open(self) -> None:
+        """Start the clean-up and, if the server is there, the pool; if not, the first use will."""
+        self._on_this_loop()
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError):
+            await self._connected()
+        if self._sweep_every and self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
+
+    async def close(self) -> None:
+        """Stop the clean-up and close the pool that `open` made; a given one stays open."""
+        here = self._loop is asyncio.get_running_loop()
+        sweeper, self._sweeper, self._loop = self._sweeper, None, None
+        if here and sweeper is not None:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+        pool = self._pool
+        if self._given is None and pool is not None:
+            self._pool = None
+            if here:
+                await _close(pool)
+
+    async def create_table(self) -> None:
+        """Make the table and its indexes unless they are there."""
+        await (await self._connected()).execute(sql("create_table", self._table))
+
+    async def upgrade_table(self) -> None:
+        """Turn a table of the older library, made by hand, into ours; its rows are kept."""
+        pool = await self._connected()
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(sql("upgrade_table", self._table))
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """See `Interface.fetch`."""
+        row = await self._row("fetch", name, sid)
+        return None if row is None else _record(name, sid, row)
+
+    async def create(self, draft: Draft) -> bool:
+        """See `Interface.create`."""
+        row = await self._row(
+            "create",
+            draft.name,
+            draft.sid,
+            draft.version,
+            draft.secret_hash,
+            draft.payload or b"",
+            timedelta(seconds=draft.ttl),
+            _interval(draft.lifetime),
+            timedelta(seconds=draft.age),
+            draft.user_key,
+        )
+        return bool(row[0])
+
+    async def save(self, draft: Draft) -> Outcome:
+        """See `Interface.save`."""
+        return await self._commit(draft, None, release=False)
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+        """See `Interface.touch`."""
+        await self._row("touch", name, sid, version, timedelta(seconds=ttl))
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """See `Interface.delete`."""
+        row = await self._row("delete", name, sid)
+        return row is not None and bool(row[0])
+
+    async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
+        """See `SupportsLease.acquire`."""
+        row = await self._row(
+            "acquire",
+            name,
+            sid,
+            claim.token,
+            timedelta(seconds=claim.seconds),
+            claim.label,
+            claim.secret_hash,
+        )
+        if row is None:
+            return None
+        if row["state"] == 2:
+            return Busy(row["label"], row["seconds"])
+        return Granted(_record(name, sid, row), held=row["state"] == 1)
+
+    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
+        """See `SupportsLease.commit`."""
+        return await self._commit(draft, token, release)
+
+    async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
+        """See `SupportsLease.renew`."""
+        interval = timedelta(seconds=seconds)
+        return await self._row("renew", name, sid, token, interval) is not None
+
+    async def release(self, name: str, sid: str, token: str) -> None:
+        """See `SupportsLease.release`."""
+        await self._row("release", name, sid, token)
+
+    async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
+        """See `SupportsLease.turn`."""
+        await asyncio.sleep(min(timeout, random.uniform(*_POLL_SECONDS)))  # noqa: S311 - jitter
+
+    async def sweep(self) -> int:
+        """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
+        dropped = 0
+        while True:
+            pool = await self._connected()
+            # The key keeps the sweepers of two tables apart.
+            status = await pool.execute(self._sql["sweep"], _BATCH, crc32(self._table.encode()))
+            gone = int(status.rpartition(" ")[2])
+            dropped += gone
+            if gone < _BATCH:
+                return dropped
+            await asyncio.sleep(_BATCH_PAUSE)
+
+    async def _commit(self, draft: Draft, token: str | None, release: bool) -> Outcome:
+        row = await self._row(
+            "commit",
+            draft.name,
+            draft.sid,
+            draft.version,
+            draft.secret_hash,
+            draft.payload,
+            timedelta(seconds=draft.ttl),
+            draft.renew,
+            _interval(draft.lifetime),
+            draft.user_key,
+            draft.rotated,
+            draft.previous_hash,
+            timedelta(seconds=draft.grace),
+            token,
+            release,
+            draft.previous_reads,
+        )
+        return Outcome.GONE if row[0] is None else Outcome(row[0])
+
+    async def _row(self, statement: str, *args: Any) -> Any:
+        pool = self._pool
+        if pool is None or (self._url is not None and not self._on_this_loop()):
+            pool = await self._connected()
+        return await pool.fetchrow(self._sql[statement], *args)
+
+    def _on_this_loop(self) -> bool:
+        """Forget the pool of another loop; say whether there was nothing to forget."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return True
+        self._loop, self._opening, self._sweeper = loop, asyncio.Lock(), None
+        if self._given is None:
+            self._pool = None
+        return False
+
+    async def _connected(self) -> Any:
+        """Return the pool; made once, however many ask at the same time."""
+        self._on_this_loop()
+        if self._pool is None:
+            assert self._opening is not None  # noqa: S101 - made with the loop
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await self._make_pool()
+        return self._pool
+
+    async def _make_pool(self) -> Any:
+        options: dict[str, Any] = {
+            "min_size": 1,
+            "max_size": 10,
+            "timeout": _CONNECT_SECONDS,
+            # Our statements leave nothing behind on a connection, so the usual reset, which is a
+            # round trip of its own, has nothing to do.
+            "reset": _keep,
+        }
+        return await asyncpg.create_pool(self._url, **{**options, **self._options})
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            # Jitter, so that workers started together do not knock at the same moment.
+            await asyncio.sleep(self._sweep_every * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
+                logger.error("clean-up of AsyncPG failed, it goes on: %s", type(error).__name__)
+
+
+async def _keep(connection: Connection[Any]) -> None:
+    """Reset nothing."""
+
+
+async def _close(pool: Any) -> None:
+    """Close a pool; cut what does not end within a second."""
+    try:
+        async with asyncio.timeout(1):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+def _record(name: str, sid: str, row: Any) -> Record:
+    if not row["secret_hash"] and row["version"] == 0:
+        raise RecordUnreadable("a row of the older library")
+    return Record(
+        name=name,
+        sid=sid,
+        version=row["version"],
+        secret_hash=row["secret_hash"],
+        payload=row["val"],
+        created_at=row["created_at"].timestamp(),
+        last_seen=row["last_seen"].timestamp(),
+        expires_at=row["expires_at"].timestamp(),
+        deadline=None if row["deadline"] is None else row["deadline"].timestamp(),
+        rotated_at=row["rotated_at"].timestamp(),
+        previous_hash=row["previous_hash"],
+        previous_until=row["previous_until"].timestamp(),
+        previous_reads=row["previous_reads"],
+        user_key=row["user_key"],
+        now=row["now"].timestamp(),
+    )
+
+
+def _interval(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

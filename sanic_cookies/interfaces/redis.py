@@ -1,0 +1,237 @@
+"""Sessions in Redis or Valkey (6.2 or newer): one hash a session, one script a step.
+
+The lease stands in the session's own hash, so a step that takes it also reads, and a step that
+writes also gives it back: a locked block costs two round trips. One key a session also means that
+Redis Cluster needs no hash tags. All times are the server's own (`TIME`, `PTTL`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+
+try:
+    import redis.asyncio as redis_asyncio
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import NoScriptError, RedisError, ResponseError
+except ImportError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
+
+_CONNECT_SECONDS = 1.0
+_POLL_SECONDS = (0.005, 0.05)
+
+
+class _Script:
+    """A Lua file and the digest that Redis knows it by."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text("utf-8")
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+FETCH, CREATE, COMMIT, ACQUIRE = map(_Script, ("fetch", "create", "commit", "acquire"))
+RENEW, RELEASE, TOUCH = map(_Script, ("renew", "release", "touch"))
+_SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH)
+
+
+class Redis:
+    """Keeps sessions in Redis; locks hold across processes and machines.
+
+    Args of the constructor are a URL or a ready `redis.asyncio` client (plain, Sentinel's, or a
+    Cluster's). A client made here is opened in each worker and closed there; a ready one is used
+    as it is and never closed.
+    """
+
+    def __init__(self, client: Any = "redis://127.0.0.1:6379", *, prefix: str = "session:") -> None:
+        """Remember where to connect; no I/O happens here.
+
+        Args:
+            client: `redis://`, `rediss://` or `unix://` URL, or a `redis.asyncio` client.
+            prefix: Begins each key; the session's name and sid follow.
+        """
+        self._url = client if isinstance(client, str) else None
+        self._given = None if isinstance(client, str) else client
+        self._client: Any = self._given
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._prefix = prefix
+
+    def __repr__(self) -> str:
+        """Show nothing of the URL, which may hold a password."""
+        return f"<Redis prefix={self._prefix!r}>"
+
+    async def open(self) -> None:
+        """Connect, and load the scripts if the server is there; if not, the first use will."""
+        self._connected()
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                for script in _SCRIPTS:
+                    await self._client.script_load(script.text)
+
+    async def close(self) -> None:
+        """Close the client that `open` made; a given one stays open."""
+        client, self._loop = self._client, None
+        if self._given is None and client is not None:
+            self._client = None
+            await client.aclose()
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """See `Interface.fetch`."""
+        reply = await self._run(FETCH, self._key(name, sid))
+        return _record(name, sid, reply) if reply else None
+
+    async def create(self, draft: Draft) -> bool:
+        """See `Interface.create`."""
+        reply = await self._run(
+            CREATE,
+            self._key(draft.name, draft.sid),
+            draft.version,
+            draft.secret_hash,
+            draft.payload or b"",
+            _ms(draft.ttl),
+            _optional_ms(draft.lifetime),
+            _ms(draft.age),
+            _user(draft),
+        )
+        return bool(reply)
+
+    async def save(self, draft: Draft) -> Outcome:
+        """See `Interface.save`."""
+        return await self.commit(draft, "", release=False)
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+        """See `Interface.touch`."""
+        await self._run(TOUCH, self._key(name, sid), version, _ms(ttl))
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """See `Interface.delete`."""
+        self._connected()
+        return bool(await self._client.delete(self._key(name, sid)))
+
+    async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
+        """See `SupportsLease.acquire`."""
+        reply = await self._run(
+            ACQUIRE,
+            self._key(name, sid),
+            claim.token,
+            _ms(claim.seconds),
+            claim.secret_hash,
+            claim.label,
+        )
+        if not reply:
+            return None
+        if reply[0] == 2:
+            return Busy(reply[1].decode("utf-8", "replace"), int(reply[2]) / 1000)
+        return Granted(_record(name, sid, reply[1:]), held=reply[0] == 1)
+
+    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
+        """See `SupportsLease.commit`."""
+        reply = await self._run(
+            COMMIT,
+            self._key(draft.name, draft.sid),
+            draft.version,
+            draft.secret_hash,
+            draft.payload or b"",
+            int(draft.payload is not None),
+            _ms(draft.ttl),
+            int(draft.renew),
+            _optional_ms(draft.lifetime),
+            int(draft.rotated),
+            draft.previous_hash,
+            _ms(draft.grace),
+            int(draft.previous_reads),
+            _user(draft),
+            token,
+            int(release),
+        )
+        return Outcome(reply.decode())
+
+    async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
+        """See `SupportsLease.renew`."""
+        return bool(await self._run(RENEW, self._key(name, sid), token, _ms(seconds)))
+
+    async def release(self, name: str, sid: str, token: str) -> None:
+        """See `SupportsLease.release`."""
+        await self._run(RELEASE, self._key(name, sid), token)
+
+    async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
+        """See `SupportsLease.turn`."""
+        await asyncio.sleep(min(timeout, random.uniform(*_POLL_SECONDS)))  # noqa: S311 - jitter
+
+    def _key(self, name: str, sid: str) -> str:
+        return f"{self._prefix}{name}:{sid}"
+
+    def _connected(self) -> None:
+        """Make a client for the running loop, if this object makes its own."""
+        loop = asyncio.get_running_loop()
+        if self._url is not None and (self._client is None or self._loop is not loop):
+            # One retry, at once, for a connection that the server closed while it lay idle.
+            # Every script is safe to repeat. Deadlines are the caller's.
+            self._client = redis_asyncio.Redis.from_url(
+                self._url,
+                socket_timeout=None,
+                socket_connect_timeout=_CONNECT_SECONDS,
+                retry=Retry(NoBackoff(), 1),
+                retry_on_error=[RedisConnectionError],
+            )
+            self._loop = loop
+
+    async def _run(self, script: _Script, key: str, *args: Any) -> Any:
+        """Run a script by its digest; send the text if the server has lost it."""
+        self._connected()
+        call = self._client.execute_command
+        # Replies are bytes even on a client that decodes: payloads are not text.
+        try:
+            return await call("EVALSHA", script.sha, 1, key, *args, NEVER_DECODE=True)
+        except NoScriptError:
+            return await call("EVAL", script.text, 1, key, *args, NEVER_DECODE=True)
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise RecordUnreadable("the key holds something else") from error
+            raise
+
+
+def _record(name: str, sid: str, reply: list[Any]) -> Record:
+    try:
+        now, ttl = int(reply[0]), int(reply[1])
+        version, secret_hash, payload, created, seen, deadline, rotated, previous = reply[2:10]
+        until, reads, user = reply[10:13]
+        return Record(
+            name=name,
+            sid=sid,
+            version=int(version),
+            secret_hash=secret_hash,
+            payload=payload,
+            created_at=int(created) / 1000,
+            last_seen=int(seen) / 1000,
+            expires_at=(now + ttl) / 1000,
+            deadline=int(deadline) / 1000 if deadline else None,
+            rotated_at=int(rotated) / 1000,
+            previous_hash=previous,
+            previous_until=int(until) / 1000,
+            previous_reads=reads == b"1",
+            user_key=user[1:].decode() if user else None,
+            now=now / 1000,
+        )
+    except (TypeError, ValueError) as error:
+        raise RecordUnreadable("the hash has not our fields") from error
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
+def _optional_ms(seconds: float | None) -> int | str:
+    return "" if seconds is None else _ms(seconds)
+
+
+def _user(draft: Draft) -> str:
+    """Return the user key, marked so that an empty key differs from none."""
+    return "" if draft.user_key is None else "=" + draft.user_key

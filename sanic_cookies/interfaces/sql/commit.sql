@@ -1,0 +1,33 @@
+-- $13 is the lease token, NULL for a save without a lease; $14 gives the lease up.
+WITH saved AS (
+    UPDATE {table}
+    SET version        = $3,
+        val            = CASE WHEN $5::bytea IS NULL THEN val ELSE $5 END,
+        user_key       = $9,
+        last_seen      = CASE WHEN $7 THEN clock_timestamp() ELSE last_seen END,
+        expires_at     = CASE WHEN $7 THEN clock_timestamp() + $6::interval ELSE expires_at END,
+        deadline       = CASE WHEN $7 THEN clock_timestamp() + $8::interval ELSE deadline END,
+        secret_hash    = CASE WHEN $10 THEN $4 ELSE secret_hash END,
+        rotated_at     = CASE WHEN $10 THEN clock_timestamp() ELSE rotated_at END,
+        previous_hash  = CASE WHEN $10 THEN $11 ELSE previous_hash END,
+        previous_until = CASE WHEN $10 THEN clock_timestamp() + $12::interval
+                              ELSE previous_until END,
+        previous_reads = CASE WHEN $10 THEN $15 ELSE previous_reads END,
+        lease_token    = CASE WHEN $14 THEN NULL ELSE lease_token END,
+        last_token     = CASE WHEN $14 THEN $13 ELSE last_token END
+    WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp() AND version < $3
+      AND ($13::text IS NULL OR lease_token = $13)
+    RETURNING 1
+)
+SELECT CASE
+    WHEN EXISTS (SELECT FROM saved) THEN 'saved'
+    ELSE (
+        SELECT CASE
+            WHEN $13::text IS NULL THEN 'stale'
+            WHEN lease_token = $13 THEN CASE WHEN version = $3 THEN 'saved' ELSE 'stale' END
+            WHEN last_token = $13 THEN 'saved'
+            ELSE 'lost'
+        END
+        FROM {table} WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
+    )
+END

@@ -1,0 +1,178 @@
+"""Locks: who may be inside a session now.
+
+Theory of operation. Within a process a session has one holder and a queue; a release hands the
+session to the longest waiter directly, so nobody can slip in between and nobody starves. An entry
+lives while it has a holder and is gone with the last one: the table is empty when all is quiet.
+
+Strangers. Somebody who knows a public sid but not its secret must not keep its owner waiting. So
+waiters are counted by the hash of what they presented, and one whose hash differs from the
+holder's is verified by the caller before it may queue (`holder`).
+
+Across processes the lease in the store's record decides; `Hold` carries its token and keeps it
+renewed. A hold ends after `max_hold` seconds at the latest, whatever its owner does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from .errors import SessionLockTimeout
+
+Key: TypeAlias = tuple[str, str]
+
+
+class Hold:
+    """The right to be inside one session.
+
+    Attributes:
+        lost: The hold ended before its owner gave it up: nothing may be written any more.
+        who: Hash of the secret that its owner presented.
+    """
+
+    __slots__ = ("_entry", "_key", "_over", "_renewal", "_table", "lost", "who")
+
+    def __init__(self, table: LockTable, key: Key, entry: _Entry, who: bytes) -> None:
+        """Made by the table only."""
+        self._table, self._key, self._entry, self.who = table, key, entry, who
+        self.lost = False
+        self._over: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+
+    def limit(self, seconds: float) -> None:
+        """End the hold after `seconds`, so that one stuck handler cannot keep all others out."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.call_later(seconds, self.lose)
+
+    def keep_renewed(
+        self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn
+    ) -> None:
+        """Call `renew` every so many seconds until the hold ends; False from it ends the hold.
+
+        A timer, not a task: most blocks are over before the first renewal is due.
+        """
+        loop = asyncio.get_running_loop()
+
+        async def renewed() -> None:
+            if not await renew():
+                self.lose()
+            elif self._renewal is not None:
+                self._renewal = loop.call_later(every, due)
+
+        def due() -> None:
+            spawn(renewed())
+
+        self._renewal = loop.call_later(every, due)
+
+    def lose(self) -> None:
+        """End the hold against its owner's will."""
+        self.lost = True
+        self.release()
+
+    def release(self) -> None:
+        """Let the longest waiter in; a second call does nothing."""
+        for timer in (self._over, self._renewal):
+            if timer is not None:
+                timer.cancel()
+        self._over = self._renewal = None
+        self._table.hand_over(self._key, self._entry, self)
+
+
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class _Waiter:
+    __slots__ = ("future", "who")
+
+    def __init__(self, future: asyncio.Future[Hold], who: bytes) -> None:
+        self.future, self.who = future, who
+
+
+class _Entry:
+    __slots__ = ("holder", "queue")
+
+    def __init__(self) -> None:
+        self.holder: Hold | None = None
+        self.queue: deque[_Waiter] = deque()
+
+
+class LockTable:
+    """The locks of one `Session` object in one event loop: first in, first out, never leaking."""
+
+    def __init__(self) -> None:
+        """Make an empty table."""
+        self._entries: dict[Key, _Entry] = {}
+
+    def __len__(self) -> int:
+        """Return how many sessions are locked now; 0 when all is quiet."""
+        return len(self._entries)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a lock now."""
+        return sum(len(entry.queue) for entry in self._entries.values())
+
+    def holder(self, key: Key) -> bytes | None:
+        """Return what the holder of `key` presented; None if it is free."""
+        entry = self._entries.get(key)
+        return entry.holder.who if entry is not None and entry.holder is not None else None
+
+    async def acquire(self, key: Key, who: bytes, *, timeout: float, max_waiters: int) -> Hold:
+        """Wait for the turn, `timeout` seconds at most.
+
+        Args:
+            key: Session name and sid.
+            who: Hash of the secret that is presented.
+            timeout: Seconds to wait.
+            max_waiters: How many may wait with the same `who`; one more is refused at once.
+
+        Raises:
+            SessionLockTimeout: The turn did not come, or too many wait already.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+            entry.holder = Hold(self, key, entry, who)
+            return entry.holder
+        if sum(waiter.who == who for waiter in entry.queue) >= max_waiters:
+            raise SessionLockTimeout(f"{max_waiters} requests are waiting already")
+        return await self._wait(entry, who, timeout)
+
+    async def _wait(self, entry: _Entry, who: bytes, timeout: float) -> Hold:
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(loop.create_future(), who)
+        entry.queue.append(waiter)
+        timer = loop.call_later(timeout, _give_up, waiter.future, timeout)
+        try:
+            return await waiter.future
+        except BaseException:
+            # Cancelled in the very tick in which the turn came: it goes on to the next in line.
+            future = waiter.future
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().release()
+            with suppress(ValueError):  # a release has already dropped it from the queue
+                entry.queue.remove(waiter)
+            raise
+        finally:
+            timer.cancel()
+
+    def hand_over(self, key: Key, entry: _Entry, hold: Hold) -> None:
+        """Pass what `hold` held to the next in line; nothing happens if it holds no more."""
+        if entry.holder is not hold:
+            return
+        entry.holder = None
+        while entry.queue:
+            waiter = entry.queue.popleft()
+            if not waiter.future.done():
+                entry.holder = Hold(self, key, entry, waiter.who)
+                waiter.future.set_result(entry.holder)
+                return
+        del self._entries[key]
+
+
+def _give_up(future: asyncio.Future[Hold], timeout: float) -> None:
+    if not future.done():
+        future.set_exception(SessionLockTimeout(f"not free within {timeout:g} s"))

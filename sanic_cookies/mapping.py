@@ -1,0 +1,347 @@
+"""A session as a mapping: what handlers read and write, and what is remembered of it.
+
+No I/O happens here. `SessionDict` loads, locks and saves; this half only needs to know what has
+been loaded, whether the lock is held, and what changed without it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Iterator, MutableMapping
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from . import content as contents
+from . import expiry
+from .changes import Changes
+from .content import Content
+from .errors import ResponseStarted, SessionError, SessionNotLoaded
+from .exchange import Exchange
+from .record import Record
+from .runtime import Runtime
+from .token import Credential, Token
+
+# Constant texts: a text that varies would grow Python's registry of warnings without bound.
+UNLOCKED = (
+    "The session is used without its lock: other requests may change it meanwhile. Use "
+    "'async with request.ctx.<session> as sess:', or warn_lock=False if that is meant."
+)
+MIXED = (
+    "The session was changed without its lock before this block: the changes are merged into it. "
+    "Use one way within a request."
+)
+TEST_COOKIE = "testcookie"
+# Where a line of ours, or of the mapping's own methods, may stand between.
+_INSIDE = (str(Path(__file__).parent), "<frozen _collections_abc>")
+
+
+def warn(text: str) -> None:
+    """Warn at the line of the application that used the session."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
+
+
+class Status(Enum):
+    """What a request knows of its session."""
+
+    UNREAD = "unread"  # the store has not been asked yet
+    NEW = "new"  # nothing in the store; the first write will create it
+    LIVE = "live"  # read from the store, and ours
+    DEAD = "dead"  # it was ours and has ended meanwhile: never written again, under any id
+
+
+class SessionMapping(MutableMapping[str, Any]):
+    """The half of `SessionDict` that does no I/O."""
+
+    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
+        """Begin knowing nothing; nothing is parsed before it is asked for."""
+        self._runtime = runtime
+        self._exchange = exchange
+        self._status = Status.UNREAD
+        self._located = False
+        self._credential: Credential | None = None
+        self._token: Token | None = None
+        self._record: Record | None = None
+        self._read_at = 0.0
+        self._payload = b""
+        self._content: Content | None = None
+        self._blind: Changes | None = None  # written before anything was read
+        self._unlocked = Changes()  # marks set without the lock: lifetime, rotation
+        self._renew = False
+        self._rotate = False
+        self._accessed = False
+        self._failure: SessionError | None = None
+        self._owner: object = None
+
+    # What subclasses provide.
+
+    def _locate(self) -> Credential | None:
+        raise NotImplementedError
+
+    def _unpack(self, payload: bytes) -> Content:
+        raise NotImplementedError
+
+    # The mapping.
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value; an `AuthSession`'s user under `auth_key`."""
+        if self._blind is not None and key in self._blind.assigned:
+            return self._blind.assigned[key]
+        content = self._reading()
+        if key == self._runtime.settings.auth_key:
+            # Only login_user() sets it: a value written under this key is never read back here.
+            if content.identity is None:
+                raise KeyError(key)
+            return content.identity.user
+        return content.data[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set a value; it is stored when the block ends, or with the response."""
+        content = self._writing()
+        if content is not None:
+            content.data[key] = value
+        else:
+            blind = self._blind_changes()
+            blind.assigned[key] = value
+            blind.deleted.discard(key)
+
+    def __delitem__(self, key: str) -> None:
+        """Delete a value."""
+        if self._blind is not None and self._blind.assigned.pop(key, None) is not None:
+            self._blind.deleted.add(key)
+            return
+        del self._reading().data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the keys; an `AuthSession`'s `auth_key` among them while logged in."""
+        content, auth_key = self._reading(), self._runtime.settings.auth_key
+        if content.identity is not None and auth_key is not None:
+            yield auth_key
+        for key in content.data:
+            if key != auth_key:
+                yield key
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether there is such a key."""
+        if self._blind is not None and key in self._blind.assigned:
+            return True
+        content = self._reading()
+        if key == self._runtime.settings.auth_key:
+            return content.identity is not None
+        return key in content.data
+
+    def clear(self) -> None:
+        """Delete all of the user's data; a session that is left empty is deleted."""
+        content = self._writing()
+        if content is not None:
+            content.data.clear()
+        else:
+            self._blind = Changes(cleared=True)
+
+    def __repr__(self) -> str:
+        """Show the state, never the contents."""
+        name = self._runtime.settings.name
+        return f"<SessionDict {name} {self._status.value} sid={self.sid or '-'}>"
+
+    __str__ = __repr__
+
+    # What handlers may ask.
+
+    @property
+    def exchange(self) -> Exchange:
+        """The request's cookies, which come and go; shared by all sessions of the request."""
+        return self._exchange
+
+    @property
+    def sid(self) -> str | None:
+        """Public id: safe to log, to list and to revoke by; None before the session is stored."""
+        return self._credential.sid if self._live() and self._credential is not None else None
+
+    @property
+    def accessed(self) -> bool:
+        """Whether this request has looked at the session."""
+        return self._accessed
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether it differs from what is stored; nested changes count."""
+        if self._blind or self._unlocked or self._rotate:
+            return True
+        return self._content is not None and self._differs(self._content)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the store has no record of it (yet)."""
+        return self._status is not Status.LIVE and self._located_credential() is None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it: no data, no user, no lifetime of its own."""
+        return self._reading().is_empty
+
+    @property
+    def created_at(self) -> float | None:
+        """Epoch seconds of its creation; None before it is stored."""
+        return self._record.created_at if self._live() and self._record else None
+
+    @property
+    def last_seen(self) -> float | None:
+        """Epoch seconds of the last use that was written down (touches are throttled)."""
+        return self._record.last_seen if self._live() and self._record else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """Epoch seconds at which the store forgets it; None before it is stored."""
+        return self._record.expires_at if self._live() and self._record else None
+
+    # Lifetime, with the meanings that Django's users know.
+
+    def set_expiry(self, value: float | timedelta | datetime | None) -> None:
+        """Give this session a lifetime of its own.
+
+        Args:
+            value: Seconds of idle time; 0 for a cookie that ends with the browser; a `timedelta`
+                from now or an aware `datetime` for an absolute end; None for the policy again.
+        """
+        life = expiry.parse_expiry(value, self._age(), self._runtime.settings.clock())
+        content = self._writing()
+        if self._owner is not None and content is not None:
+            content.life, self._renew = life, True
+            return
+        if content is not None:
+            content.life = life
+        self._unlocked.life, self._unlocked.life_set = life, True
+
+    def get_expiry_age(self) -> int:
+        """Return the seconds until it expires if nobody uses it any more."""
+        return int(self._span().ttl)
+
+    def get_expiry_date(self) -> datetime:
+        """Return when it expires if nobody uses it any more; aware, UTC."""
+        return expiry.as_date(self._runtime.settings.clock() + self._span().ttl)
+
+    def get_expire_at_browser_close(self) -> bool:
+        """Say whether its cookie ends with the browser."""
+        return not self._span().persistent
+
+    def set_test_cookie(self) -> None:
+        """Leave a mark that only a browser which keeps cookies brings back."""
+        self[TEST_COOKIE] = "worked"
+
+    def test_cookie_worked(self) -> bool:
+        """Say whether the browser brought the mark back."""
+        return bool(self.get(TEST_COOKIE) == "worked")
+
+    def delete_test_cookie(self) -> None:
+        """Take the mark away."""
+        self.pop(TEST_COOKIE, None)
+
+    def rotate(self) -> None:
+        """Give the session a new token, same data; call it whenever its user gains rights.
+
+        The former token is dead as soon as the block has ended (OWASP ASVS 5.0, 7.2.4).
+        """
+        self._look()
+        if self._owner is None:
+            self._unlocked.rotate = True
+        else:
+            self._rotate = True
+
+    refresh_sid = rotate
+    cycle_key = rotate
+
+    # Underneath.
+
+    def _live(self) -> bool:
+        return self._status is Status.LIVE
+
+    def _look(self) -> None:
+        """Note that the session was looked at: the response varies by cookie."""
+        self._accessed = self._exchange.accessed = True
+
+    def _warn_if_unlocked(self) -> None:
+        if self._owner is None and self._runtime.settings.warn_lock:
+            warn(UNLOCKED)
+
+    def _reading(self) -> Content:
+        self._look()
+        self._warn_if_unlocked()
+        content = self._known()
+        if content is None or self._blind is not None:
+            raise self._failure or SessionNotLoaded()
+        return content
+
+    def _writing(self) -> Content | None:
+        """Return what to write to; None if nothing has been read to write into."""
+        self._look()
+        self._warn_if_unlocked()
+        if self._owner is None and self._exchange.begun:
+            # Nothing comes after the response that could save it.
+            raise ResponseStarted("a plain write is saved with the response; use 'async with'")
+        return None if self._blind is not None else self._known()
+
+    def _blind_changes(self) -> Changes:
+        if self._blind is None:
+            self._blind = Changes()
+        return self._blind
+
+    def _known(self) -> Content | None:
+        """Return the content if that takes no I/O."""
+        if self._content is None:
+            if self._status is Status.LIVE:
+                self._content = self._unpack(self._payload)
+            elif self._located_credential() is None or self._status is not Status.UNREAD:
+                self._content = Content()
+        return self._content
+
+    def _located_credential(self) -> Credential | None:
+        if not self._located:
+            self._credential, self._located = self._locate(), True
+        return self._credential
+
+    def _age(self) -> float:
+        """Return the seconds since the session began, by its store's clock."""
+        record = self._record
+        if record is None or self._status is not Status.LIVE:
+            return 0.0
+        return record.now - record.created_at + time.monotonic() - self._read_at
+
+    def _span(self) -> expiry.Span:
+        content = self._known()
+        if content is None:
+            raise self._failure or SessionNotLoaded()
+        return expiry.span(self._runtime.settings.policy, content, self._age())
+
+    def _pending_changes(self) -> Changes:
+        """Return what was changed without the lock, and forget it here."""
+        changes, blind = self._unlocked, self._blind
+        self._unlocked, self._blind = Changes(), None
+        if blind is not None:
+            changes.assigned, changes.deleted = blind.assigned, blind.deleted
+            changes.cleared = blind.cleared
+        elif self._content is not None and self._differs(self._content):
+            before: dict[str, Any] = {}
+            if self._status is Status.LIVE:
+                before = self._unpack(self._payload).data
+            changes.compare(self._runtime.settings.codec, before, self._content.data)
+        self._content = None
+        return changes
+
+    def _differs(self, content: Content) -> bool:
+        """Say whether `content` is not what is stored; cheaper than finding out where."""
+        if self._status is not Status.LIVE:
+            return not content.is_empty
+        try:
+            return contents.pack(self._runtime.settings.codec, content) != self._payload
+        except SessionError:
+            return True  # it cannot be stored; the commit will say what and where

@@ -1,0 +1,89 @@
+"""What a block's end does: decided in one place, without I/O, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .expiry import Span
+
+
+class Act(Enum):
+    """What happens to the record."""
+
+    NOTHING = "nothing"
+    CREATE = "create"
+    SAVE = "save"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the decision rests on.
+
+    Attributes:
+        exists: There is a record, and it is this session's.
+        ended: It was this session's and has ended meanwhile, or its token was superseded.
+        empty: There is nothing in the session now.
+        expired: Its own lifetime is over (`set_expiry` with the past).
+        changed: The encoded content differs from what was loaded.
+        rotate: A new secret is due.
+        renew: Its expiry is to move.
+    """
+
+    exists: bool
+    ended: bool
+    empty: bool
+    expired: bool
+    changed: bool
+    rotate: bool
+    renew: bool
+
+
+def decide(now: Situation) -> Act | None:
+    """Return what to do; None if the session has ended and must not be written.
+
+    | ended | empty or expired | exists | changed, rotate or renew | act     |
+    |-------|------------------|--------|--------------------------|---------|
+    | yes   | empty            |        |                          | NOTHING |
+    | yes   | no               |        |                          | None    |
+    | no    | yes              | yes    |                          | DELETE  |
+    | no    | yes              | no     |                          | NOTHING |
+    | no    | no               | no     |                          | CREATE  |
+    | no    | no               | yes    | yes                      | SAVE    |
+    | no    | no               | yes    | no                       | NOTHING |
+    """
+    if now.ended:
+        return Act.NOTHING if now.empty else None
+    if now.empty or now.expired:
+        return Act.DELETE if now.exists else Act.NOTHING
+    if not now.exists:
+        return Act.CREATE
+    return Act.SAVE if now.changed or now.rotate or now.renew else Act.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A decision with what carrying it out needs.
+
+    Attributes:
+        act: What happens to the record.
+        span: The session's lifetime from now on.
+        payload: The encoded content; None where none is written.
+        changed: The payload is new.
+        rotate: Replace the secret.
+        periodic: The rotation is the periodic one: the former secret may still read.
+        renew: Move the expiry.
+        release: Give the lease up.
+        user_key: Whose session it is, for the index.
+    """
+
+    act: Act
+    span: Span
+    payload: bytes | None = None
+    changed: bool = False
+    rotate: bool = False
+    periodic: bool = False
+    renew: bool = False
+    release: bool = True
+    user_key: str | None = None

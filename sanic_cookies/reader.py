@@ -1,0 +1,167 @@
+"""How a request comes to know its session: finding the cookie, reading, judging, peeking.
+
+Nothing is written here, and nothing is created by it.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from . import content as contents
+from .content import Content, Identity
+from .errors import SessionStoreError
+from .exchange import Exchange
+from .interfaces.fan_out import FanOut
+from .interfaces.guard import Budget
+from .mapping import SessionMapping, Status
+from .record import Record, RecordUnreadable
+from .runtime import Runtime, suspicious
+from .token import Credential, Token, same
+
+
+class SessionReader(SessionMapping):
+    """The half of `SessionDict` that reads."""
+
+    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
+        """Begin knowing nothing."""
+        super().__init__(runtime, exchange)
+        self._store: FanOut = runtime.store
+        self._budget = Budget(runtime.settings.request_timeout)
+        self._muted = False
+        self._peeked: tuple[bytes, Content] | None = None
+
+    async def peek(self) -> Mapping[str, Any]:
+        """Return the session's data to look at: no lock, one read, kept for the request.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+        """
+        content = await self._view()
+        auth_key = self._runtime.settings.auth_key
+        if auth_key is None:
+            return MappingProxyType(content.data)
+        view = {key: value for key, value in content.data.items() if key != auth_key}
+        if content.identity is not None:
+            view[auth_key] = content.identity.user
+        return MappingProxyType(view)
+
+    async def identity(self) -> Identity | None:
+        """Return who is logged in, as `peek` would see it."""
+        return (await self._view()).identity
+
+    async def load(self) -> None:
+        """Read the session without a lock, unless that has been done.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+        """
+        if self._failure is not None and self._status is Status.UNREAD:
+            raise self._failure
+        fresh = self._exchange.is_websocket and self._owner is None
+        if self._status is Status.UNREAD or (fresh and self._status is Status.LIVE):
+            credential = self._located_credential()
+            self._judge(None if credential is None else await self._fetch(credential))
+
+    async def preload(self) -> None:
+        """Read the session before the handler; a failure waits until the session is touched."""
+        if self._status is not Status.UNREAD or self._located_credential() is None:
+            return
+        if self._store.is_down:
+            self._failure = SessionStoreError("the store is taken as down")
+            return
+        try:
+            await self.load()
+        except SessionStoreError as error:
+            self._failure = error
+
+    async def _view(self) -> Content:
+        """Return the content as it stands, in objects that nobody writes to."""
+        self._look()
+        if self._content is not None:
+            return copy.deepcopy(self._content)
+        await self.load()
+        if self._status is not Status.LIVE:
+            return Content()
+        if self._peeked is None or self._peeked[0] is not self._payload:
+            self._peeked = (self._payload, self._unpack(self._payload))
+        return self._peeked[1]
+
+    def _locate(self) -> Credential | None:
+        """Find what the request presents; its shape is checked before any I/O, lock or log."""
+        spec, store = self._runtime.settings.cookie, self._store
+        if store.lives_in_cookie:
+            read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
+            store = self._store = store.bind(
+                self._runtime.settings.name, spec.full_name(True), read
+            )
+            if store.master_lives_in_cookie:
+                return store.credential
+        self._token = Token.parse(self._only(self._exchange.received(spec)) or "")
+        return None if self._token is None else self._token.credential
+
+    def _only(self, values: list[str]) -> str | None:
+        """Return the one value; two of a name mean that somebody else set one of them."""
+        if len(values) > 1:
+            suspicious(self._runtime, "two cookies of the session's name")
+            return None
+        return values[0] if values else None
+
+    async def _fetch(self, credential: Credential) -> Record | None:
+        name = self._runtime.settings.name
+        try:
+            return await self._store.fetch(name, credential.sid, self._budget)
+        except RecordUnreadable:
+            self._unreadable(credential.sid)
+            return None
+
+    def _judge(self, record: Record | None) -> None:
+        """Settle what the request's session is, now that the store has spoken."""
+        was_live, self._read_at = self._status is Status.LIVE, time.monotonic()
+        status = self._standing(record, was_live)
+        if record is None or status is not Status.LIVE:
+            self._forget(status)
+            return
+        self._failure = None
+        self._status, self._record = status, record
+        if self._payload != record.payload:
+            self._payload, self._content = record.payload, None
+
+    def _standing(self, record: Record | None, was_live: bool) -> Status:
+        credential = self._credential
+        ended = Status.DEAD if was_live else Status.NEW
+        if record is None or credential is None:
+            return ended
+        if same(record.secret_hash, credential.secret_hash):
+            return Status.LIVE
+        if not same(record.previous_hash, credential.secret_hash):
+            suspicious(self._runtime, "wrong secret for a known session", record.sid)
+            return ended
+        if record.now >= record.previous_until:
+            suspicious(self._runtime, "superseded token after its grace", record.sid)
+            return ended
+        # In flight while the token was replaced: recognised, and never sets a cookie. It reads on
+        # only if nobody gained rights by the replacement.
+        self._muted = True
+        return Status.LIVE if record.previous_reads else Status.DEAD
+
+    def _forget(self, status: Status) -> None:
+        """Know nothing any more but `status`."""
+        self._status, self._record, self._payload = status, None, b""
+        self._content, self._failure = None, None
+
+    def _unreadable(self, sid: str) -> None:
+        suspicious(self._runtime, "unreadable record, kept as it is", sid)
+
+    def _unpack(self, payload: bytes) -> Content:
+        """Decode what the store returned; what cannot be decoded is no session."""
+        try:
+            return contents.unpack(self._runtime.settings.codec, payload)
+        except RecordUnreadable:
+            self._unreadable(self.sid or "")
+            self._forget(Status.NEW)
+            self._credential, self._token = None, None
+            return Content()

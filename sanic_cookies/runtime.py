@@ -1,0 +1,50 @@
+"""What every session object of one `Session` shares in one worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .background import Background
+from .interfaces.fan_out import FanOut
+from .locks import LockTable
+from .settings import Settings
+
+logger = logging.getLogger("sanic_cookies")
+security = logging.getLogger("sanic_cookies.security")
+
+Emit = Callable[..., None]
+
+
+@dataclass(slots=True)
+class Runtime:
+    """The parts that work together.
+
+    Attributes:
+        settings: The options.
+        store: Master and added interfaces, as one.
+        locks: Who is inside which session, in this process.
+        background: Work that outlives its request.
+        emit: Tells listeners of an event: `emit("saved", sid=...)`.
+    """
+
+    settings: Settings
+    store: FanOut
+    locks: LockTable
+    background: Background
+    emit: Emit
+
+
+def suspicious(runtime: Runtime, event: str, sid: str = "", **context: Any) -> None:
+    """Report what may be an attack: a line for the security log and an event.
+
+    Args:
+        runtime: Of the session concerned.
+        event: A fixed text; never anything that a client sent.
+        sid: Public id, whose shape has been checked.
+        context: More for listeners of the event.
+    """
+    security.warning("%s: %s sid=%s", runtime.settings.name, event, sid or "-")
+    runtime.emit("suspicious", reason=event, sid=sid or None, **context)

@@ -1,0 +1,300 @@
+"""`Session`: settings, interfaces, and their life with the server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
+
+from sanic import Sanic
+from sanic.request import Request
+
+from .background import Background
+from .errors import SessionConfigError
+from .exchange import Exchange
+from .expiry import Policy
+from .interfaces.base import Interface, LivesInCookie, SupportsSweep
+from .interfaces.fan_out import FanOut
+from .interfaces.guard import Budget
+from .interfaces.memory import InMemory
+from .locks import LockTable
+from .runtime import Runtime
+from .session_dict import SessionDict
+from .settings import DAY, Options, SessionOptions, Settings, build
+from .token import is_sid
+from .wiring import Wiring
+
+logger = logging.getLogger("sanic_cookies")
+
+AnyInterface = Interface | LivesInCookie
+
+# What listeners may subscribe to with `@app.signal(...)`; the context holds the keywords of `emit`
+# and `session`, the name. Never a token.
+SIGNALS = {
+    "created": "session.record.created",
+    "saved": "session.record.saved",
+    "rotated": "session.record.rotated",
+    "ended": "session.record.ended",
+    "login": "session.user.login",
+    "logout": "session.user.logout",
+    "denied": "session.user.denied",
+    "suspicious": "session.security.suspicious",
+}
+
+
+class Session:
+    """Locked sessions on an app.
+
+    Examples:
+        >>> app = Sanic("shop")                                   # doctest: +SKIP
+        >>> Session(app, master_interface=Redis("redis://..."))   # doctest: +SKIP
+
+        Then, in a handler: `async with request.ctx.session as sess: sess["n"] = 1`.
+    """
+
+    default_name: ClassVar[str] = "session"
+    default_policy: ClassVar[Policy] = Policy(idle=30 * DAY, absolute=None, persistent=True)
+    own_options: ClassVar[frozenset[str]] = frozenset()
+
+    settings: Settings
+
+    def __init__(
+        self,
+        app: Sanic[Any, Any] | None = None,
+        master_interface: AnyInterface | None = None,
+        **options: Unpack[SessionOptions],
+    ) -> None:
+        """Configure sessions; no I/O happens before the server starts.
+
+        Args:
+            app: The app; None to call `init_app` later.
+            master_interface: Where sessions are read from and written to first; memory if None.
+            options: See `SessionOptions`.
+
+        Raises:
+            SessionConfigError: Options contradict each other, or the name is taken.
+        """
+        self._setup(app, master_interface, options)
+
+    def _setup(
+        self,
+        app: Sanic[Any, Any] | None,
+        master_interface: AnyInterface | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._given = dict(options)
+        self._interfaces: list[AnyInterface] = []
+        self._runtime: Runtime | None = None
+        self._running = False
+        self._app: Sanic[Any, Any] | None = None
+        self._default_master = master_interface is None
+        self._interfaces.append(_checked(master_interface or InMemory()))
+        # Checked now, without the app's config, so that mistakes show where they are made.
+        self.settings = self._settings({})
+        if app is not None:
+            self.init_app(app)
+
+    def __repr__(self) -> str:
+        """Show name and interfaces."""
+        kinds = ", ".join(type(each).__name__ for each in self._interfaces)
+        return f"<{type(self).__name__} {self.name} on {kinds}>"
+
+    @property
+    def name(self) -> str:
+        """The attribute on `request.ctx` and `app.ctx`."""
+        return self.settings.name
+
+    def init_app(self, app: Sanic[Any, Any]) -> None:
+        """Attach to `app`; for factories, where the app comes later.
+
+        Raises:
+            SessionConfigError: The name is taken on `app.ctx` or `request.ctx`, another session
+                of this app has the same cookie, or `app.config` holds an option that cannot be.
+        """
+        if self._app is not None:
+            raise SessionConfigError(f"{self.name} is attached to an app already")
+        self.settings = self._settings(app.config)
+        name, wiring = self.name, Wiring.of(app)
+        if hasattr(app.ctx, name):
+            raise SessionConfigError(f"app.ctx.{name} is taken: choose another session_name")
+        if hasattr(app.request_class.make_context(), name):
+            raise SessionConfigError(f"request.ctx.{name} is taken: choose another session_name")
+        for other in wiring.sessions:
+            if other.settings.cookie.name == self.settings.cookie.name:
+                raise SessionConfigError(
+                    f"{other.name} uses the cookie {self.settings.cookie.name!r} already: choose "
+                    "another cookie_name"
+                )
+        self._app = app
+        self.start()
+        wiring.sessions.append(self)
+        setattr(app.ctx, name, self)
+
+    # Interfaces.
+
+    @property
+    def interfaces(self) -> tuple[AnyInterface, ...]:
+        """The master interface, then the others in the order they were added."""
+        return tuple(self._interfaces)
+
+    @property
+    def master_interface(self) -> AnyInterface:
+        """The interface that is read from."""
+        return self._interfaces[0]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes see each other's sessions."""
+        master = self.master_interface
+        return not isinstance(master, InMemory)
+
+    def add_interface(self, interface: AnyInterface) -> None:
+        """Write to `interface` too, after the master; if none was given yet, make it the master.
+
+        Raises:
+            SessionConfigError: It is no interface, or the server runs already.
+        """
+        self._require_stopped()
+        interface = _checked(interface)
+        if self._default_master:
+            self._interfaces[0], self._default_master = interface, False
+        else:
+            self._interfaces.append(interface)
+        self.start()
+
+    def set_master_interface(self, interface: AnyInterface, overwrite: bool = True) -> None:
+        """Read from `interface` from now on.
+
+        Args:
+            interface: The new master.
+            overwrite: Drop the present master; False keeps it as an added interface, which is how
+                to move to another store without logging anybody out.
+
+        Raises:
+            SessionConfigError: It is no interface, or the server runs already.
+        """
+        self._require_stopped()
+        interface = _checked(interface)
+        rest = [each for each in self._interfaces if each is not interface]
+        if (overwrite or self._default_master) and self._interfaces[0] is not interface:
+            rest = rest[1:]
+        self._interfaces, self._default_master = [interface, *rest], False
+        self.start()
+
+    def _require_stopped(self) -> None:
+        if self._running:
+            raise SessionConfigError("interfaces are chosen before the server starts")
+
+    # Use from outside of a request.
+
+    async def exists(self, sid: str) -> bool:
+        """Say whether there is a session with this public id.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+        """
+        runtime = self.runtime
+        if not is_sid(sid) or runtime.store.lives_in_cookie:
+            return False
+        budget = Budget(self.settings.request_timeout)
+        return await runtime.store.fetch(self.name, sid, budget) is not None
+
+    async def clear_expired(self) -> int:
+        """Drop expired records now, where a store does not forget them by itself.
+
+        Returns:
+            How many went, in all interfaces together.
+        """
+        count = 0
+        for interface in self._interfaces:
+            if isinstance(interface, SupportsSweep):
+                count += await interface.sweep()
+        return count
+
+    def refresh_sid(self, sess: SessionDict) -> SessionDict:
+        """Give `sess` a new token when its block ends, and return it; as `sess.rotate()`."""
+        sess.rotate()
+        return sess
+
+    def of(self, request: Request) -> SessionDict:
+        """Return the session of `request`, also before request middleware has run."""
+        sess = getattr(request.ctx, self.name, None)
+        if sess is None:
+            if self._app is None:
+                raise SessionConfigError(f"{self.name} is not attached: call init_app(app)")
+            Wiring.of(self._app).adopt(request)
+            sess = getattr(request.ctx, self.name)
+        if not isinstance(sess, SessionDict):
+            raise SessionConfigError(f"request.ctx.{self.name} is not a session: who set it?")
+        return sess
+
+    # Life with the server.
+
+    @property
+    def runtime(self) -> Runtime:
+        """The parts in use; new for each start of the server."""
+        if self._runtime is None:
+            raise SessionConfigError(f"{self.name} is not attached: call init_app(app)")
+        return self._runtime
+
+    def start(self) -> None:
+        """Make the parts anew, for a new event loop: locks and tasks belong to one loop."""
+        settings, background = self.settings, Background()
+        master, *others = self._interfaces
+        store = FanOut(
+            master,
+            others,
+            timeout=settings.store_timeout,
+            on_error=settings.on_interface_error,
+            background=background,
+        )
+        self._runtime = Runtime(settings, store, LockTable(), background, self._emit)
+
+    def make(self, exchange: Exchange) -> SessionDict:
+        """Return the session of one request."""
+        factory = self.settings.store_factory or SessionDict
+        sess: SessionDict = factory(self.runtime, exchange)
+        return sess
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for commits that are under way, `timeout` seconds at most."""
+        await self.runtime.background.drain(timeout)
+
+    def _emit(self, event: str, **context: Any) -> None:
+        """Tell the listeners of an event, after it has happened and outside of any lock."""
+        app, signal = self._app, SIGNALS[event]
+        if app is None or signal not in app.signal_router.name_index:
+            return
+        context["session"] = self.name
+        self.runtime.background.spawn(app.dispatch(signal, context=context, fail_not_found=False))
+
+    def _settings(self, config: Mapping[str, Any]) -> Settings:
+        given = dict(self._given)
+        own = {name: given.pop(name) for name in list(given) if name in self.own_options}
+        name = given.pop("session_name", self.default_name)
+        known = set(SessionOptions.__annotations__) - {"session_name"}
+        options = Options(given, config, str(name), known | self.own_options)
+        self._set_own(Options(own, config, str(name), set(self.own_options)))
+        factory = options.raw("store_factory")
+        if factory is not None and not (
+            isinstance(factory, type) and issubclass(factory, SessionDict)
+        ):
+            raise SessionConfigError("store_factory must be a subclass of SessionDict")
+        return build(options, name, self.default_policy, self._auth())
+
+    def _set_own(self, options: Options) -> None:
+        """Take the options that a subclass adds."""
+
+    def _auth(self) -> Mapping[str, Any]:
+        """Return the settings that a subclass adds."""
+        return {}
+
+
+def _checked(interface: object) -> Any:
+    if isinstance(interface, Interface | LivesInCookie):
+        return interface
+    needed = ("open", "close", "fetch", "create", "save", "touch", "delete")
+    missing = [name for name in needed if not hasattr(interface, name)]
+    raise SessionConfigError(
+        f"{type(interface).__name__} is no interface: it lacks {', '.join(missing)}"
+    )

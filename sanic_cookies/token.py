@@ -1,0 +1,100 @@
+"""The token that a cookie carries: `sid.secret`.
+
+`sid` is public: it names the record, the lock and the log line. `secret` opens the session and is
+known to the browser only; stores keep its SHA-256. So neither a dump of a store nor a log can log
+anybody in (OWASP ASVS 5.0, 7.2.3: reference tokens with at least 128 bits from a CSPRNG).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from secrets import token_urlsafe
+
+SID_BYTES = 16  # 128 bits: 22 url-safe characters
+SECRET_BYTES = 32  # 256 bits: 43 url-safe characters
+LENGTH = 66
+
+_SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_SID = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request presents: enough to find a session and to prove the right to it.
+
+    Attributes:
+        sid: The public id.
+        secret_hash: SHA-256 of the secret that came with it.
+    """
+
+    sid: str
+    secret_hash: bytes
+
+    def __repr__(self) -> str:
+        """Show the public half only."""
+        return f"<Credential {self.sid}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What opens a session.
+
+    Attributes:
+        sid: The public id, 22 characters; safe to log, to list and to revoke by.
+        secret: The private half, 43 characters; goes into a cookie and nowhere else.
+    """
+
+    sid: str
+    secret: str
+
+    @classmethod
+    def generate(cls) -> Token:
+        """Make a token for a new session."""
+        return cls(token_urlsafe(SID_BYTES), token_urlsafe(SECRET_BYTES))
+
+    @classmethod
+    def parse(cls, raw: str) -> Token | None:
+        """Read a cookie's value; anything of another shape is no token.
+
+        The shape alone is judged, so this runs before any I/O, lock or log line.
+        """
+        if len(raw) != LENGTH:
+            return None
+        match = _SHAPE.fullmatch(raw)
+        return cls(match[1], match[2]) if match else None
+
+    def rotated(self) -> Token:
+        """Return a token of the same session with a new secret."""
+        return Token(self.sid, token_urlsafe(SECRET_BYTES))
+
+    @property
+    def secret_hash(self) -> bytes:
+        """SHA-256 of the secret, 32 bytes: all that a store ever sees of it."""
+        return sha256(self.secret.encode()).digest()
+
+    @property
+    def credential(self) -> Credential:
+        """What this token proves."""
+        return Credential(self.sid, self.secret_hash)
+
+    @property
+    def value(self) -> str:
+        """What the cookie carries."""
+        return f"{self.sid}.{self.secret}"
+
+    def __repr__(self) -> str:
+        """Show the public half only."""
+        return f"<Token {self.sid}>"
+
+
+def is_sid(value: object) -> bool:
+    """Say whether `value` has the shape of a public id."""
+    return isinstance(value, str) and _SID.fullmatch(value) is not None
+
+
+def same(a: bytes, b: bytes) -> bool:
+    """Compare two hashes in constant time; an empty one equals nothing."""
+    return bool(a) and compare_digest(a, b)

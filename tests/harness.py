@@ -1,0 +1,102 @@
+"""Apps on real sockets, and a browser that keeps their cookies.
+
+The framework's own test client starts a new event loop for each request and keeps no cookies, so
+it can show neither concurrency nor a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import httpx
+from sanic import Sanic
+
+_numbers = count()
+
+
+def make_app(**config: Any) -> Sanic:
+    """Return a new app, whose name no other test has."""
+    Sanic.test_mode = True
+    app = Sanic(f"app-{next(_numbers)}", configure_logging=False)
+    app.config.update(config)
+    Sanic._app_registry.pop(app.name, None)
+    return app
+
+
+@asynccontextmanager
+async def serve(app: Sanic) -> AsyncIterator[str]:
+    """Serve `app` in the running loop; gives `http://127.0.0.1:port`."""
+    server = await app.create_server(
+        host="127.0.0.1", port=0, return_asyncio_server=True, access_log=False
+    )
+    assert server is not None
+    await server.startup()
+    await server.before_start()
+    await server.after_start()
+    port = server.server.sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.before_stop()
+        server.close()
+        await server.wait_closed()
+        for connection in list(server.connections):
+            connection.abort()
+        await server.after_stop()
+        await asyncio.sleep(0)
+
+
+class Browser:
+    """A client with a cookie jar as simple as can be: names and values, and deletion.
+
+    `host` other than a loopback name makes the server treat the connection as a public one, so
+    cookies are `Secure` and `__Host-`; this browser sends them all the same.
+    """
+
+    def __init__(self, url: str, *, host: str | None = None) -> None:
+        self.cookies: dict[str, str] = {}
+        self.headers = {} if host is None else {"host": host}
+        self._client = httpx.AsyncClient(base_url=url, timeout=30)
+
+    async def __aenter__(self) -> Browser:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request with the cookies that are there, keep those that come."""
+        headers = {**self.headers, **options.pop("headers", {})}
+        if self.cookies and "cookie" not in headers:
+            headers["cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        self._client.cookies.clear()
+        response = await self._client.request(method, path, headers=headers, **options)
+        for line in response.headers.get_list("set-cookie"):
+            name, _, rest = line.partition("=")
+            value = rest.partition(";")[0]
+            if "Max-Age=0" in line:
+                self.cookies.pop(name, None)
+            else:
+                self.cookies[name] = value
+        return response
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("POST", path, **options)
+
+    def copy(self) -> Browser:
+        """Return another browser with the same cookies, as a thief would have it."""
+        other = Browser(str(self._client.base_url))
+        other.headers, other.cookies = dict(self.headers), dict(self.cookies)
+        return other
+
+
+def set_cookies(response: httpx.Response) -> list[str]:
+    """Return the Set-Cookie lines of a response."""
+    return response.headers.get_list("set-cookie")
