@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Unpack, overload
+from typing import Any, ClassVar, Unpack
 
 import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
 from .content import Identity
-from .decorators import Handler, NoAuthHandler, guard
 from .errors import SessionConfigError
 from .expiry import Policy
+from .guards import NoAuthHandler, guard
 from .session import AnyInterface, Session
 from .settings import DAY, Options, Seconds, SessionOptions
 
@@ -156,11 +156,7 @@ class AuthSession(Session):
         identity = await self.of(request or Request.get_current()).identity()
         return None if identity is None else identity.user
 
-    @overload
-    def login_required(self, no_auth_handler: None = None) -> Callable[[Handler], Handler]: ...
-    @overload
-    def login_required(self, no_auth_handler: Callable[..., Any]) -> Callable[..., Any]: ...
-    def login_required(self, no_auth_handler: Any = None) -> Callable[..., Any]:
+    def login_required(self, no_auth_handler: NoAuthHandler | None = None) -> Callable[..., Any]:
         """Guard a handler: without a login it is not called.
 
         Args:

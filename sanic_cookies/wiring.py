@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from sanic import Sanic
 from sanic.request import Request
@@ -19,9 +19,8 @@ from sanic.response import BaseHTTPResponse
 
 from .errors import SessionError
 from .exchange import Exchange
-
-if TYPE_CHECKING:
-    from .session import Session
+from .session_dict import SessionDict
+from .settings import Settings
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -34,13 +33,40 @@ _CARRIED = "_sanic_cookies_carried"
 Responder = Callable[[Request, Any], Any]
 
 
+class Attached(Protocol):
+    """A `Session`, as far as this module knows it."""
+
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The attribute on `request.ctx`."""
+
+    @property
+    def interfaces(self) -> tuple[Any, ...]:
+        """Master and others."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes see each other's sessions."""
+
+    def start(self) -> None:
+        """Make the parts anew for this event loop."""
+
+    def make(self, exchange: Exchange) -> SessionDict:
+        """Return the session of one request."""
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for commits that are under way."""
+
+
 class Wiring:
     """All sessions of one app."""
 
     def __init__(self, app: Sanic[Any, Any]) -> None:
         """Register listeners and middlewares; done once an app."""
         self.app = app
-        self.sessions: list[Session] = []
+        self.sessions: list[Attached] = []
         app.register_middleware(cast(Any, self.attach), "request", priority=PRIORITY)
         app.register_middleware(self.flush, "response", priority=-PRIORITY)
         app.register_listener(self._warn_of_workers, "main_process_start")
@@ -106,7 +132,7 @@ class Wiring:
                     "%s: %s is per process, so %d workers each see sessions of their own: use "
                     "Redis or AsyncPG as master_interface",
                     session.name,
-                    type(session.master_interface).__name__,
+                    type(session.interfaces[0]).__name__,
                     app.state.workers,
                 )
 
@@ -157,7 +183,7 @@ class Wiring:
         return carried
 
 
-async def _preload(wanted: list[Any]) -> None:
+async def _preload(wanted: list[SessionDict]) -> None:
     for sess in wanted:
         await sess.preload()
 
