@@ -58,10 +58,19 @@ class SupportsLease(Protocol):
     """A lock that other processes see, kept in the session's own record."""
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
-        """Take the lease and read the record in one atomic step; None if there is no record."""
+        """Take the lease and read the record in one atomic step; None if there is no record.
 
-    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
-        """Save, if the lease is `token`'s; give the lease up in the same step if `release`.
+        While another holds it, or has waited longer, the token waits in a queue, first in first
+        out. A waiter who was given the lease must ask again within a second.
+        """
+
+    async def commit(
+        self, draft: Draft, token: str, release: bool, seconds: float = 0.0
+    ) -> Outcome:
+        """Save, if the lease is `token`'s; give it up in the same step, or prolong it.
+
+        With `release` the longest waiter, if there is one, is given the lease in the same step;
+        otherwise the lease lasts `seconds` from now.
 
         Asked again after a lost reply it says `SAVED` once more and applies nothing twice.
         """
@@ -70,7 +79,7 @@ class SupportsLease(Protocol):
         """Prolong the lease; False if it is not `token`'s any more."""
 
     async def release(self, name: str, sid: str, token: str) -> None:
-        """Give the lease up if it is `token`'s; otherwise do nothing."""
+        """Give the lease up if it is `token`'s, and its place in the queue if it waits."""
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """Return when it may be `token`'s turn, after `timeout` seconds at the latest."""

@@ -132,13 +132,26 @@ class FanOut:
         return made
 
     async def commit(
-        self, draft: Draft, token: str | None, release: bool, budget: Budget
+        self,
+        draft: Draft,
+        token: str | None,
+        release: bool,
+        budget: Budget,
+        seconds: float = 0.0,
     ) -> Outcome:
-        """Save under the lease `token`, or without one; the others follow if it was saved."""
+        """Save under the lease `token`, or without one; the others follow if it was saved.
+
+        Args:
+            draft: What to write.
+            token: The lease's token; None for a save without a lease.
+            release: Give the lease up.
+            budget: What the request has left.
+            seconds: Without `release`: how long the lease lasts from now.
+        """
         master = self._master
         if self._leased is not None and token is not None:
             commit = self._leased.commit
-            outcome = await master.call(commit, draft, token, release, budget=budget)
+            outcome = await master.call(commit, draft, token, release, seconds, budget=budget)
         else:
             outcome = await master.call(master.interface.save, draft, budget=budget)
         if outcome is Outcome.SAVED:

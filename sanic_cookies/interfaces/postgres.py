@@ -20,6 +20,7 @@ from zlib import crc32
 
 from ..errors import SessionConfigError
 from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+from .wakeups import Wakeups
 
 try:
     import asyncpg
@@ -33,7 +34,8 @@ logger = logging.getLogger("sanic_cookies")
 
 _SQL = Path(__file__).parent / "sql"
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
-_POLL_SECONDS = (0.005, 0.05)
+_CLAIM = timedelta(seconds=1)
+_LISTEN_AGAIN_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
 _BATCH = 1000
 _BATCH_PAUSE = 0.01
@@ -86,6 +88,8 @@ class AsyncPG:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep_every = sweep_every
         self._sweeper: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._wakeups = Wakeups()
         self._opening: asyncio.Lock | None = None
         self._table = table
         names = "fetch create commit acquire renew release touch delete sweep"
@@ -104,13 +108,14 @@ class AsyncPG:
             self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
 
     async def close(self) -> None:
-        """Stop the clean-up and close the pool that `open` made; a given one stays open."""
+        """End the tasks and close the pool that `open` made; a given one stays open."""
         here = self._loop is asyncio.get_running_loop()
-        sweeper, self._sweeper, self._loop = self._sweeper, None, None
-        if here and sweeper is not None:
-            sweeper.cancel()
+        tasks = [task for task in (self._sweeper, self._listener) if task is not None and here]
+        self._sweeper = self._listener = self._loop = None
+        for task in tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await sweeper
+                await task
         pool = self._pool
         if self._given is None and pool is not None:
             self._pool = None
@@ -150,7 +155,7 @@ class AsyncPG:
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        return await self._commit(draft, None, release=False)
+        return await self._commit(draft, None, release=False, seconds=0.0)
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
         """See `Interface.touch`."""
@@ -167,10 +172,11 @@ class AsyncPG:
             "acquire",
             name,
             sid,
-            claim.token,
+            self._wakeups.token(claim.token),
             timedelta(seconds=claim.seconds),
             claim.label,
             claim.secret_hash,
+            _CLAIM,
         )
         if row is None:
             return None
@@ -178,22 +184,26 @@ class AsyncPG:
             return Busy(row["label"], row["seconds"])
         return Granted(_record(name, sid, row), held=row["state"] == 1)
 
-    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
+    async def commit(
+        self, draft: Draft, token: str, release: bool, seconds: float = 0.0
+    ) -> Outcome:
         """See `SupportsLease.commit`."""
-        return await self._commit(draft, token, release)
+        return await self._commit(draft, self._wakeups.token(token), release, seconds)
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
-        interval = timedelta(seconds=seconds)
+        token, interval = self._wakeups.token(token), timedelta(seconds=seconds)
         return await self._row("renew", name, sid, token, interval) is not None
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
-        await self._row("release", name, sid, token)
+        await self._row("release", name, sid, self._wakeups.token(token), _CLAIM)
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        await asyncio.sleep(min(timeout, random.uniform(*_POLL_SECONDS)))  # noqa: S311 - jitter
+        if self._listener is None and self._url is not None:
+            self._listener = asyncio.create_task(self._listen(), name="sanic_cookies.wakeups")
+        await self._wakeups.wait(token, timeout)
 
     async def sweep(self) -> int:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
@@ -208,7 +218,9 @@ class AsyncPG:
                 return dropped
             await asyncio.sleep(_BATCH_PAUSE)
 
-    async def _commit(self, draft: Draft, token: str | None, release: bool) -> Outcome:
+    async def _commit(
+        self, draft: Draft, token: str | None, release: bool, seconds: float
+    ) -> Outcome:
         row = await self._row(
             "commit",
             draft.name,
@@ -226,6 +238,8 @@ class AsyncPG:
             token,
             release,
             draft.previous_reads,
+            _CLAIM,
+            timedelta(seconds=seconds),
         )
         return Outcome.GONE if row[0] is None else Outcome(row[0])
 
@@ -240,7 +254,8 @@ class AsyncPG:
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return True
-        self._loop, self._opening, self._sweeper = loop, asyncio.Lock(), None
+        self._loop, self._opening = loop, asyncio.Lock()
+        self._sweeper = self._listener = None
         if self._given is None:
             self._pool = None
         return False
@@ -265,6 +280,35 @@ class AsyncPG:
             "reset": _keep,
         }
         return await asyncpg.create_pool(self._url, **{**options, **self._options})
+
+    async def _listen(self) -> None:
+        """Hear of leases that are handed to this process; without it waiters look by themselves.
+
+        A connection of its own, opened when a request first has to wait for another process. Only
+        with a URL: a pool that was given may lie behind a transaction pooler, which loses LISTEN.
+        """
+        while True:
+            try:
+                await self._listen_once()
+            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                logger.debug("no wake-ups from Postgres: %s", type(error).__name__)
+            finally:
+                self._wakeups.listening = False
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+
+    async def _listen_once(self) -> None:
+        connection = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
+        try:
+            ended = asyncio.Event()
+            connection.add_termination_listener(lambda _: ended.set())
+            await connection.add_listener(f"sanic_cookies_{self._wakeups.process}", self._heard)
+            self._wakeups.listening = True
+            await ended.wait()
+        finally:
+            connection.terminate()
+
+    def _heard(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        self._wakeups.wake(str(payload))
 
     async def _sweep_for_ever(self) -> None:
         while True:

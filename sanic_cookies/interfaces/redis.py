@@ -8,13 +8,14 @@ Redis Cluster needs no hash tags. All times are the server's own (`TIME`, `PTTL`
 from __future__ import annotations
 
 import asyncio
-import random
+import logging
 from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
 from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+from .wakeups import Wakeups
 
 try:
     import redis.asyncio as redis_asyncio
@@ -25,20 +26,23 @@ try:
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
 
+logger = logging.getLogger("sanic_cookies")
+
 _CONNECT_SECONDS = 1.0
-_POLL_SECONDS = (0.005, 0.05)
+_LISTEN_AGAIN_SECONDS = 1.0
 
 
 class _Script:
-    """A Lua file and the digest that Redis knows it by."""
+    """A script, made of Lua files in their order, and the digest that Redis knows it by."""
 
-    def __init__(self, name: str) -> None:
-        self.text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text("utf-8")
+    def __init__(self, *files: str) -> None:
+        folder = Path(__file__).parent / "lua"
+        self.text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in files)
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-FETCH, CREATE, COMMIT, ACQUIRE = map(_Script, ("fetch", "create", "commit", "acquire"))
-RENEW, RELEASE, TOUCH = map(_Script, ("renew", "release", "touch"))
+FETCH, CREATE, TOUCH, RENEW = map(_Script, ("fetch", "create", "touch", "renew"))
+ACQUIRE, COMMIT, RELEASE = (_Script("hand_over", name) for name in ("acquire", "commit", "release"))
 _SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH)
 
 
@@ -62,6 +66,8 @@ class Redis:
         self._client: Any = self._given
         self._loop: asyncio.AbstractEventLoop | None = None
         self._prefix = prefix
+        self._wakeups = Wakeups()
+        self._listener: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         """Show nothing of the URL, which may hold a password."""
@@ -76,7 +82,12 @@ class Redis:
                     await self._client.script_load(script.text)
 
     async def close(self) -> None:
-        """Close the client that `open` made; a given one stays open."""
+        """Stop listening and close the client that `open` made; a given one stays open."""
+        listener, self._listener = self._listener, None
+        if listener is not None and listener.get_loop() is asyncio.get_running_loop():
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
         client, self._loop = self._client, None
         if self._given is None and client is not None:
             self._client = None
@@ -104,7 +115,7 @@ class Redis:
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        return await self.commit(draft, "", release=False)
+        return await self._commit(draft, "", release=False, seconds=0.0)
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
         """See `Interface.touch`."""
@@ -120,7 +131,7 @@ class Redis:
         reply = await self._run(
             ACQUIRE,
             self._key(name, sid),
-            claim.token,
+            self._wakeups.token(claim.token),
             _ms(claim.seconds),
             claim.secret_hash,
             claim.label,
@@ -131,8 +142,13 @@ class Redis:
             return Busy(reply[1].decode("utf-8", "replace"), int(reply[2]) / 1000)
         return Granted(_record(name, sid, reply[1:]), held=reply[0] == 1)
 
-    async def commit(self, draft: Draft, token: str, release: bool) -> Outcome:
+    async def commit(
+        self, draft: Draft, token: str, release: bool, seconds: float = 0.0
+    ) -> Outcome:
         """See `SupportsLease.commit`."""
+        return await self._commit(draft, self._wakeups.token(token), release, seconds)
+
+    async def _commit(self, draft: Draft, token: str, release: bool, seconds: float) -> Outcome:
         reply = await self._run(
             COMMIT,
             self._key(draft.name, draft.sid),
@@ -150,20 +166,44 @@ class Redis:
             _user(draft),
             token,
             int(release),
+            _ms(seconds),
         )
         return Outcome(reply.decode())
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
+        token = self._wakeups.token(token)
         return bool(await self._run(RENEW, self._key(name, sid), token, _ms(seconds)))
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
-        await self._run(RELEASE, self._key(name, sid), token)
+        await self._run(RELEASE, self._key(name, sid), self._wakeups.token(token))
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        await asyncio.sleep(min(timeout, random.uniform(*_POLL_SECONDS)))  # noqa: S311 - jitter
+        if self._listener is None or self._listener.get_loop() is not asyncio.get_running_loop():
+            self._listener = asyncio.create_task(self._listen(), name="sanic_cookies.wakeups")
+        await self._wakeups.wait(token, timeout)
+
+    async def _listen(self) -> None:
+        """Hear of leases that are handed to this process; without it waiters look by themselves.
+
+        One connection a process, opened when a request first has to wait for another process.
+        """
+        while True:
+            try:
+                async with self._client.pubsub() as channel:
+                    await channel.subscribe(f"sanic_cookies:wake:{self._wakeups.process}")
+                    async for message in channel.listen():
+                        self._wakeups.listening = True
+                        if message["type"] == "message":
+                            data = message["data"]
+                            self._wakeups.wake(data if isinstance(data, str) else data.decode())
+            except (RedisError, OSError, AttributeError) as error:
+                logger.debug("no wake-ups from Redis: %s", type(error).__name__)
+            finally:
+                self._wakeups.listening = False
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
 
     def _key(self, name: str, sid: str) -> str:
         return f"{self._prefix}{name}:{sid}"

@@ -1,19 +1,34 @@
 -- Takes the lease and reads the record in one step. KEYS[1]: the session.
 -- ARGV: token, lease, secret hash, label.  Times in milliseconds.
 -- Answers {1, now, ttl, fields...} with the lease, {0, now, ttl, fields...} to one whose secret
--- does not open the session (any more), {2, label, left} if another holds it, nothing if there is no session.
-local f = redis.call('HMGET', KEYS[1], 'v', 'h', 'b', 'c', 's', 'd', 'o', 'p', 'g', 'r', 'u')
+-- does not open the session (any more), nothing if there is no session. If another has the lease,
+-- or has waited longer, the token goes to the end of the queue: {2, label, left}.
+local key, token = KEYS[1], ARGV[1]
+local f = redis.call('HMGET', key, 'v', 'h', 'b', 'c', 's', 'd', 'o', 'p', 'g', 'r', 'u',
+  'lt', 'lu', 'lh', 'q')
 if not f[1] then return false end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local held = 0
 local former = ARGV[3] == f[8] and f[10] == '1' and now < tonumber(f[9])
-if ARGV[3] == f[2] or former then
-  local l = redis.call('HMGET', KEYS[1], 'lt', 'lu', 'lh')
-  if l[1] and l[1] ~= '' and l[1] ~= ARGV[1] and tonumber(l[2]) > now then
-    return {2, l[3], l[2] - now}
-  end
-  redis.call('HSET', KEYS[1], 'lt', ARGV[1], 'lu', now + ARGV[2], 'lh', ARGV[4])
-  held = 1
+if ARGV[3] ~= f[2] and not former then
+  return {0, now, redis.call('PTTL', key), unpack(f, 1, 11)}
 end
-return {held, now, redis.call('PTTL', KEYS[1]), unpack(f)}
+local holder, till, label, queue = f[12] or '', tonumber(f[13] or 0), f[14] or '', f[15] or ''
+local queued = string.find(' ' .. queue .. ' ', ' ' .. token .. ' ', 1, true)
+local taken = holder ~= '' and holder ~= token and till > now
+local passed_over = holder ~= token and queue ~= '' and string.match(queue, '^%S+') ~= token
+if taken or passed_over then
+  if not queued then
+    queue = queue == '' and token or queue .. ' ' .. token
+    redis.call('HSET', key, 'q', queue)
+  end
+  if taken then return {2, label, till - now} end
+  hand_over(key, queue, now)
+  return {2, '', CLAIM}
+end
+if queued then
+  queue = string.gsub(' ' .. queue .. ' ', ' ' .. string.gsub(token, '%p', '%%%0') .. ' ', ' ')
+  redis.call('HSET', key, 'q', (string.match(queue, '^%s*(.-)%s*$')))
+end
+redis.call('HSET', key, 'lt', token, 'lu', now + ARGV[2], 'lh', ARGV[4])
+return {1, now, redis.call('PTTL', key), unpack(f, 1, 11)}

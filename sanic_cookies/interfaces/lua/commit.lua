@@ -1,8 +1,9 @@
 -- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session.
 -- ARGV: version, hash, payload, has payload, ttl, renew, lifetime or '', rotated, previous hash,
---   grace, previous reads, user or '', lease token or '', release.  Times in milliseconds.
+--   grace, previous reads, user or '', lease token or '', release, lease.  Times in milliseconds.
+-- Without release the lease is prolonged.
 local key, token = KEYS[1], ARGV[13]
-local f = redis.call('HMGET', key, 'v', 'lt', 'll')
+local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q')
 if not f[1] then return 'gone' end
 if token ~= '' and f[2] ~= token then
   -- A retry of a commit that did happen, or a holder whose lease has gone to somebody else.
@@ -30,10 +31,14 @@ if ARGV[8] == '1' then
   put('g', now + ARGV[10])
   put('r', ARGV[11])
 end
-if token ~= '' and ARGV[14] == '1' then
+local release = token ~= '' and ARGV[14] == '1'
+if release then
   put('lt', '')
   put('ll', token)
+elseif token ~= '' then
+  put('lu', now + ARGV[15])
 end
 redis.call('HSET', key, unpack(w))
 if ARGV[6] == '1' then redis.call('PEXPIRE', key, ARGV[5]) end
+if release and f[4] and f[4] ~= '' then hand_over(key, f[4], now) end
 return 'saved'

@@ -1,23 +1,50 @@
--- One statement takes the lease and reads, and tells a stranger (0) and a busy session (2) from
--- a missing one (no row).
-WITH held AS (
+-- Takes the lease and reads in one statement. The state is 1 with the lease, 2 if another has it
+-- or has waited longer (the token is then in the queue), 0 for a stranger; no row: no session.
+-- Whoever finds the lease free while others wait hands it to the first of them, for a second in
+-- which it must come for it; $7 is that second.
+WITH taken AS (
     UPDATE {table}
-    SET lease_token = $3, lease_until = clock_timestamp() + $4::interval, lease_label = $5
+    SET lease_token = CASE
+            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_token
+            WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3 THEN $3
+            ELSE waiters[1]
+        END,
+        lease_until = CASE
+            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_until
+            WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3
+                THEN clock_timestamp() + $4::interval
+            ELSE clock_timestamp() + $7::interval
+        END,
+        lease_label = CASE
+            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_label
+            ELSE $5
+        END,
+        waiters = CASE
+            WHEN lease_token <> $3 AND lease_until > clock_timestamp()
+                THEN array_append(array_remove(waiters, $3), $3)
+            WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3
+                THEN array_remove(waiters, $3)
+            ELSE array_append(array_remove(waiters[2:], $3), $3)
+        END
     WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
       AND ($6 = secret_hash
            OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp())
-      AND (lease_token IS NULL OR lease_token = $3 OR lease_until <= clock_timestamp())
-    RETURNING 1 AS state, '' AS label, 0::float8 AS seconds,
+      AND (NOT $3 = ANY (waiters)
+           OR lease_token IS NULL OR lease_token = $3 OR lease_until <= clock_timestamp())
+    RETURNING CASE WHEN lease_token = $3 THEN 1 ELSE 2 END AS state, lease_token,
+       coalesce(lease_label, '') AS label,
+       greatest(0, extract(epoch FROM lease_until - clock_timestamp()))::float8 AS seconds,
        version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
        previous_hash, previous_until, previous_reads, user_key
 )
-SELECT *, clock_timestamp() AS now FROM held
+SELECT *, clock_timestamp() AS now FROM taken
 UNION ALL
 SELECT CASE
            WHEN $6 = secret_hash
              OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp()
            THEN 2 ELSE 0
        END,
+       NULL,
        coalesce(lease_label, ''),
        greatest(0, extract(epoch FROM lease_until - clock_timestamp()))::float8,
        version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
@@ -25,4 +52,4 @@ SELECT CASE
        clock_timestamp()
 FROM {table}
 WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
-  AND NOT EXISTS (SELECT FROM held)
+  AND NOT EXISTS (SELECT FROM taken)

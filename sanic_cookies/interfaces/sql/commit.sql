@@ -1,4 +1,6 @@
--- $13 is the lease token, NULL for a save without a lease; $14 gives the lease up.
+-- $13 is the lease token, NULL for a save without a lease. $14 gives the lease up: the longest
+-- waiter gets it for $16, in which it must come for it, and its process is told. Otherwise the
+-- lease is prolonged by $17.
 WITH saved AS (
     UPDATE {table}
     SET version        = $3,
@@ -13,11 +15,17 @@ WITH saved AS (
         previous_until = CASE WHEN $10 THEN clock_timestamp() + $12::interval
                               ELSE previous_until END,
         previous_reads = CASE WHEN $10 THEN $15 ELSE previous_reads END,
-        lease_token    = CASE WHEN $14 THEN NULL ELSE lease_token END,
+        lease_token    = CASE WHEN $14 THEN waiters[1] ELSE lease_token END,
+        lease_until    = CASE
+            WHEN $14 THEN clock_timestamp() + $16::interval
+            WHEN $13::text IS NOT NULL THEN clock_timestamp() + $17::interval
+            ELSE lease_until
+        END,
+        waiters        = CASE WHEN $14 THEN waiters[2:] ELSE waiters END,
         last_token     = CASE WHEN $14 THEN $13 ELSE last_token END
     WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp() AND version < $3
       AND ($13::text IS NULL OR lease_token = $13)
-    RETURNING 1
+    RETURNING CASE WHEN $14 THEN lease_token END AS next
 )
 SELECT CASE
     WHEN EXISTS (SELECT FROM saved) THEN 'saved'
@@ -30,4 +38,7 @@ SELECT CASE
         END
         FROM {table} WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
     )
-END
+END, (
+    SELECT pg_notify('sanic_cookies_' || split_part(next, '.', 1), next)
+    FROM saved WHERE next IS NOT NULL
+)

@@ -11,7 +11,8 @@ WITH made AS (
             created_at = excluded.created_at, last_seen = excluded.last_seen,
             expires_at = excluded.expires_at, deadline = excluded.deadline,
             rotated_at = excluded.rotated_at, user_key = excluded.user_key, previous_hash = '',
-            previous_reads = false, lease_token = NULL, last_token = NULL
+            previous_reads = false, lease_token = NULL, last_token = NULL,
+            waiters = '{}'
         WHERE old.expires_at <= clock_timestamp()
     RETURNING 1
 )

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     lease_until    timestamptz,
     lease_label    text,
     last_token     text,
+    waiters        text[]      NOT NULL DEFAULT '{}',
     PRIMARY KEY (name, sid)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX IF NOT EXISTS {table}_expires_at ON {table} (expires_at);

@@ -40,6 +40,7 @@ ALTER TABLE {table}
     ADD COLUMN IF NOT EXISTS lease_until    timestamptz,
     ADD COLUMN IF NOT EXISTS lease_label    text,
     ADD COLUMN IF NOT EXISTS last_token     text,
+    ADD COLUMN IF NOT EXISTS waiters        text[]      NOT NULL DEFAULT '{}',
     ALTER COLUMN expires_at SET NOT NULL,
     ALTER COLUMN val SET NOT NULL,
     ALTER COLUMN val SET DEFAULT '',
