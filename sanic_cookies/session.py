@@ -88,7 +88,10 @@ class Session:
         self._running = False
         self._app: Sanic[Any, Any] | None = None
         self._default_master = master_interface is None
-        self._interfaces.append(_checked(master_interface or InMemory()))
+        # Not `or`: an empty InMemory is false.
+        self._interfaces.append(
+            _checked(InMemory() if master_interface is None else master_interface)
+        )
         # Checked now, without the app's config, so that mistakes show where they are made.
         self.settings = self._settings({})
         if app is not None:
@@ -263,7 +266,8 @@ class Session:
     def _emit(self, event: str, **context: Any) -> None:
         """Tell the listeners of an event, after it has happened and outside of any lock."""
         app, signal = self._app, SIGNALS[event]
-        if app is None or signal not in app.signal_router.name_index:
+        every = signal.rpartition(".")[0] + ".*"  # what Sanic calls "session.user.<event>"
+        if app is None or app.signal_router.name_index.keys().isdisjoint((signal, every)):
             return
         context["session"] = self.name
         self.runtime.background.spawn(app.dispatch(signal, context=context, fail_not_found=False))

@@ -73,6 +73,7 @@ class SessionDict(SessionReader):
         self._doomed: list[str] = []
         self._closing = False
         self._written = False
+        self._logged_in = False  # by this block, and not yet stored
 
     # Enter.
 
@@ -125,7 +126,7 @@ class SessionDict(SessionReader):
                 await self._give_up()
         finally:
             self._content = None
-            self._rotate = self._renew = False
+            self._rotate = self._renew = self._logged_in = False
             self._owner = None
             self._leave_gate()
 
@@ -178,6 +179,8 @@ class SessionDict(SessionReader):
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
             await self._give_up()  # what was read cannot be decoded
+        if changes.ended:
+            self.destroy()
         if changes:
             changes.apply(self._content)
             self._rotate, self._renew = changes.rotate, changes.life_set
@@ -386,7 +389,7 @@ class SessionDict(SessionReader):
         self._status, self._muted, self._lease = Status.LIVE, False, None
         self._stored(plan, Record.begun(draft, self._runtime.settings.clock()))
         self._send_cookie(plan)
-        self._runtime.emit("created", sid=draft.sid)
+        self._announce("created", plan)
 
     async def _save(self, plan: Plan) -> None:
         record, token = self._record, self._token
@@ -411,7 +414,15 @@ class SessionDict(SessionReader):
         now = record.now + time.monotonic() - self._read_at
         self._stored(plan, record.updated(draft, now))
         self._send_cookie(plan)
-        self._runtime.emit("rotated" if plan.rotate else "saved", sid=record.sid)
+        self._announce("rotated" if plan.rotate else "saved", plan)
+
+    def _announce(self, event: str, plan: Plan) -> None:
+        """Tell listeners what has been stored; a login is one from now on only."""
+        emit, sid = self._runtime.emit, self.sid
+        emit(event, sid=sid)
+        if self._logged_in:
+            self._logged_in = False
+            emit("login", sid=sid, user_key=plan.user_key)
 
     async def _try_commit(self, draft: Draft, release: bool) -> Outcome:
         lease = self._lease
@@ -519,7 +530,7 @@ class SessionDict(SessionReader):
             content.data.clear()
             content.life = None
         content.identity = identity
-        self._rotate = self._renew = True
+        self._rotate = self._renew = self._logged_in = True
 
     # Ways to end a session, and the close of the request.
 
@@ -527,8 +538,13 @@ class SessionDict(SessionReader):
         """Empty the session, its user included; if nothing is written afterwards, it ends."""
         self.clear()
         content = self._content
-        if content is not None and content.identity is not None:
-            content.identity, self._rotate = None, True
+        if self._owner is None:
+            # The merge at the end compares data only, so it has to be told.
+            self._unlocked = Changes(ended=True)
+        elif content is not None and content.identity is not None:
+            self._rotate, self._logged_in = True, False
+        if content is not None:
+            content.identity = content.life = None
 
     def destroy(self) -> None:
         """End this session: record deleted, cookie removed; a later write begins a new one.
@@ -541,7 +557,7 @@ class SessionDict(SessionReader):
             self._doomed.append(self._record.sid)
         elif self._located_credential() is not None and self._status is Status.UNREAD:
             # Not read, so not proven to be ours: it ends once it has been.
-            self._blind, self._unlocked = None, Changes(ended=True, rotate=True)
+            self._blind, self._unlocked = None, Changes(ended=True)
             return
         self._forget(Status.NEW)
         self._content, self._blind, self._unlocked = Content(), None, Changes()
@@ -552,19 +568,30 @@ class SessionDict(SessionReader):
     async def end(self) -> bool:
         """End this session now, without waiting for its lock; True if there was one.
 
+        What was written into it and not stored yet is dropped too, an open block's part included.
+
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
         """
         self._look()
         await self.load()
-        if self._status is not Status.LIVE or self._record is None:
-            return False
-        sid, inside = self._record.sid, self._owner is not None
-        store, name = self._store, self._runtime.settings.name
-        await self._runtime.background.settle(store.delete(name, sid, self._budget))
-        self._ended(sid)
-        self._content = Content() if inside else None
-        return True
+        ended = bool(self._doomed)
+        await self._runtime.background.settle(self._end_doomed())
+        if self._status is Status.LIVE and self._record is not None:
+            sid, store, name = self._record.sid, self._store, self._runtime.settings.name
+            await self._runtime.background.settle(store.delete(name, sid, self._budget))
+            self._ended(sid)
+            ended = True
+        self._drop_changes()
+        return ended
+
+    def _drop_changes(self) -> None:
+        """Forget all that is not stored, so that neither exit nor rollback brings it back."""
+        self._content = None if self._owner is None else Content()
+        self._blind, self._unlocked, self._merged = None, Changes(), Changes()
+        self._rotate = self._renew = self._logged_in = False
+        self._undestroyed = None
+        self._savepoints = [self._savepoint() for _ in self._savepoints]
 
     def _ended(self, sid: str) -> None:
         self._remove_cookie()
@@ -619,6 +646,7 @@ class SessionDict(SessionReader):
             "_content": copy.deepcopy(self._content),
             "_rotate": self._rotate,
             "_renew": self._renew,
+            "_logged_in": self._logged_in,
             "_doomed": list(self._doomed),
             "_status": self._status,
             "_record": self._record,
