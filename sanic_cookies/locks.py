@@ -31,16 +31,25 @@ class Hold:
     Attributes:
         lost: The hold ended before its owner gave it up: nothing may be written any more.
         who: Hash of the secret that its owner presented.
+        label: What its owner called itself.
     """
 
-    __slots__ = ("_entry", "_key", "_over", "_renewal", "_table", "lost", "who")
+    __slots__ = ("_entry", "_gift", "_key", "_over", "_renewal", "_table", "label", "lost", "who")
 
-    def __init__(self, table: LockTable, key: Key, entry: _Entry, who: bytes) -> None:
+    def __init__(
+        self, table: LockTable, key: Key, entry: _Entry, who: bytes, label: str, gift: object
+    ) -> None:
         """Made by the table only."""
         self._table, self._key, self._entry, self.who = table, key, entry, who
+        self.label, self._gift = label, gift
         self.lost = False
         self._over: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
+
+    def take_gift(self) -> object:
+        """Return what the holder before left for this one, or None."""
+        gift, self._gift = self._gift, None
+        return gift
 
     def limit(self, seconds: float) -> None:
         """End the hold after `seconds`, so that one stuck handler cannot keep all others out."""
@@ -72,23 +81,30 @@ class Hold:
         self.lost = True
         self.release()
 
-    def release(self) -> None:
-        """Let the longest waiter in; a second call does nothing."""
+    def release(self, gift: object = None) -> bool:
+        """Let the longest waiter in; a second call does nothing.
+
+        Args:
+            gift: Left for the next holder, if it presented the same secret as this one.
+
+        Returns:
+            Whether the next holder got the gift.
+        """
         for timer in (self._over, self._renewal):
             if timer is not None:
                 timer.cancel()
         self._over = self._renewal = None
-        self._table.hand_over(self._key, self._entry, self)
+        return self._table.hand_over(self._key, self._entry, self, gift)
 
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class _Waiter:
-    __slots__ = ("future", "who")
+    __slots__ = ("future", "label", "who")
 
-    def __init__(self, future: asyncio.Future[Hold], who: bytes) -> None:
-        self.future, self.who = future, who
+    def __init__(self, future: asyncio.Future[Hold], who: bytes, label: str) -> None:
+        self.future, self.who, self.label = future, who, label
 
 
 class _Entry:
@@ -120,7 +136,18 @@ class LockTable:
         entry = self._entries.get(key)
         return entry.holder.who if entry is not None and entry.holder is not None else None
 
-    async def acquire(self, key: Key, who: bytes, *, timeout: float, max_waiters: int) -> Hold:
+    def next_in_line(self, key: Key) -> bytes | None:
+        """Return what the longest waiter for `key` presented; None if nobody waits."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            for waiter in entry.queue:
+                if not waiter.future.done():
+                    return waiter.who
+        return None
+
+    async def acquire(
+        self, key: Key, who: bytes, *, timeout: float, max_waiters: int, label: str = ""
+    ) -> Hold:
         """Wait for the turn, `timeout` seconds at most.
 
         Args:
@@ -128,6 +155,7 @@ class LockTable:
             who: Hash of the secret that is presented.
             timeout: Seconds to wait.
             max_waiters: How many may wait with the same `who`; one more is refused at once.
+            label: What to call the owner before others.
 
         Raises:
             SessionLockTimeout: The turn did not come, or too many wait already.
@@ -135,44 +163,56 @@ class LockTable:
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = _Entry()
-            entry.holder = Hold(self, key, entry, who)
+            entry.holder = Hold(self, key, entry, who, label, None)
             return entry.holder
-        if sum(waiter.who == who for waiter in entry.queue) >= max_waiters:
-            raise SessionLockTimeout(f"{max_waiters} requests are waiting already")
-        return await self._wait(entry, who, timeout)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), who, label)
+        if sum(each.who == who for each in entry.queue) >= max_waiters:
+            raise SessionLockTimeout(f"{max_waiters} wait already, {_held_by(entry)}")
+        return await self._wait(entry, waiter, timeout)
 
-    async def _wait(self, entry: _Entry, who: bytes, timeout: float) -> Hold:
+    async def _wait(self, entry: _Entry, waiter: _Waiter, timeout: float) -> Hold:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop.create_future(), who)
         entry.queue.append(waiter)
-        timer = loop.call_later(timeout, _give_up, waiter.future, timeout)
+        timer = loop.call_later(timeout, _give_up, waiter.future, entry)
         try:
             return await waiter.future
         except BaseException:
             # Cancelled in the very tick in which the turn came: it goes on to the next in line.
             future = waiter.future
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().release()
+                hold = future.result()
+                hold.release(hold.take_gift())
             with suppress(ValueError):  # a release has already dropped it from the queue
                 entry.queue.remove(waiter)
             raise
         finally:
             timer.cancel()
 
-    def hand_over(self, key: Key, entry: _Entry, hold: Hold) -> None:
-        """Pass what `hold` held to the next in line; nothing happens if it holds no more."""
+    def hand_over(self, key: Key, entry: _Entry, hold: Hold, gift: object) -> bool:
+        """Pass what `hold` held to the next in line; nothing happens if it holds no more.
+
+        Returns:
+            Whether the next in line got the gift.
+        """
         if entry.holder is not hold:
-            return
+            return False
         entry.holder = None
         while entry.queue:
             waiter = entry.queue.popleft()
             if not waiter.future.done():
-                entry.holder = Hold(self, key, entry, waiter.who)
+                fits = waiter.who == hold.who
+                left = gift if fits else None
+                entry.holder = Hold(self, key, entry, waiter.who, waiter.label, left)
                 waiter.future.set_result(entry.holder)
-                return
+                return fits
         del self._entries[key]
+        return False
 
 
-def _give_up(future: asyncio.Future[Hold], timeout: float) -> None:
+def _give_up(future: asyncio.Future[Hold], entry: _Entry) -> None:
     if not future.done():
-        future.set_exception(SessionLockTimeout(f"not free within {timeout:g} s"))
+        future.set_exception(SessionLockTimeout(_held_by(entry)))
+
+
+def _held_by(entry: _Entry) -> str:
+    return "" if entry.holder is None else f"held by the route {entry.holder.label!r}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .background import Background
 from .interfaces.fan_out import FanOut
 from .locks import LockTable
 from .settings import Settings
+from .stats import Stats
 
 logger = logging.getLogger("sanic_cookies")
 security = logging.getLogger("sanic_cookies.security")
@@ -28,6 +29,7 @@ class Runtime:
         locks: Who is inside which session, in this process.
         background: Work that outlives its request.
         emit: Tells listeners of an event: `emit("saved", sid=...)`.
+        stats: What locks and stores have done so far.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class Runtime:
     locks: LockTable
     background: Background
     emit: Emit
+    stats: Stats = field(default_factory=Stats)
 
 
 def suspicious(runtime: Runtime, event: str, sid: str = "", **context: Any) -> None:

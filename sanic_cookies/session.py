@@ -38,6 +38,10 @@ SIGNALS = {
     "login": "session.user.login",
     "logout": "session.user.logout",
     "denied": "session.user.denied",
+    "waited": "session.lock.waited",
+    "timed_out": "session.lock.timed_out",
+    "lost": "session.lock.lost",
+    "held_too_long": "session.lock.held_too_long",
     "suspicious": "session.security.suspicious",
 }
 
@@ -213,6 +217,17 @@ class Session:
             if isinstance(interface, SupportsSweep):
                 count += await interface.sweep()
         return count
+
+    def stats(self) -> dict[str, float]:
+        """Return counters of this worker since its start, and how things stand now.
+
+        Returns:
+            The counters of `Stats`, and `locked` and `waiting`: sessions locked and requests
+            waiting for a lock in this process.
+        """
+        runtime = self.runtime
+        now = {"locked": len(runtime.locks), "waiting": runtime.locks.waiting}
+        return {**runtime.stats.snapshot(), **now}
 
     def refresh_sid(self, sess: SessionDict) -> SessionDict:
         """Give `sess` a new token when its block ends, and return it; as `sess.rotate()`."""

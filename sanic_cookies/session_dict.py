@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from math import ceil
-from secrets import token_urlsafe
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from . import content as contents
 from . import expiry
@@ -32,41 +33,30 @@ from .errors import (
     SessionError,
     SessionInterrupted,
     SessionLockLost,
-    SessionLockTimeout,
     SessionNotLoaded,
     SessionStoreError,
     SessionTooLarge,
 )
 from .exchange import Exchange
 from .interfaces.fan_out import BoundFanOut
-from .interfaces.guard import Budget
-from .locks import Hold
+from .locker import SessionLocker
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan, Situation, decide
-from .reader import SessionReader
-from .record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+from .record import Draft, Outcome, Record
 from .runtime import Runtime
-from .token import Credential, Token
+from .token import Token
+
+logger = logging.getLogger("sanic_cookies")
 
 _CREATE_TRIES = 3
 
 
-class _Lease(NamedTuple):
-    """The store's lease that this request holds."""
-
-    sid: str
-    token: str
-
-
-class SessionDict(SessionReader):
+class SessionDict(SessionLocker):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
         """Made by `Session` for each request; nothing is parsed or read here."""
         super().__init__(runtime, exchange)
-        self._gate: asyncio.Lock | None = None
-        self._hold: Hold | None = None
-        self._lease: _Lease | None = None
         self._undestroyed: dict[str, Any] | None = None
         self._savepoints: list[dict[str, Any]] = []
         self._merged = Changes()
@@ -118,17 +108,15 @@ class SessionDict(SessionReader):
             if kind is not None:
                 self._restore(savepoint)
             return
+        plan: Plan | None = None
         try:
             if kind is None:
-                await self._finish()
+                plan = self._plan(release=True)
             else:
                 self._roll_back()
-                await self._give_up()
         finally:
-            self._content = None
-            self._rotate = self._renew = self._logged_in = False
-            self._owner = None
-            self._leave_gate()
+            # Refused or rolled back, there is no plan: lock and lease go back, nothing is written.
+            await self._settle(self._leave(plan), plan)
 
     async def save(self) -> None:
         """Store what is there so far and stay inside; outside of a block, merge it now."""
@@ -136,32 +124,6 @@ class SessionDict(SessionReader):
             async with self:
                 return
         await self._runtime.background.settle(self._carry_out(self._plan(release=False)))
-
-    def is_locked(self) -> bool:
-        """Say whether the session is locked in this process, by this request or another."""
-        if self._owner is not None:
-            return True
-        credential = self._located_credential()
-        if credential is None:
-            return False
-        return self._runtime.locks.holder(self._key(credential)) is not None
-
-    async def _enter_gate(self) -> None:
-        """Let one task of this request in at a time."""
-        if self._gate is None:
-            self._gate = asyncio.Lock()
-        if not self._gate.locked():
-            await self._gate.acquire()
-            return
-        try:
-            async with asyncio.timeout(self._runtime.settings.lock_timeout):
-                await self._gate.acquire()
-        except TimeoutError as error:
-            raise SessionLockTimeout("another task of this request holds the session") from error
-
-    def _leave_gate(self) -> None:
-        if self._gate is not None:
-            self._gate.release()
 
     async def _begin(self) -> None:
         self._look()
@@ -178,7 +140,8 @@ class SessionDict(SessionReader):
         self._merged = changes
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
-            await self._give_up()  # what was read cannot be decoded
+            await self._end_lease()  # what was read cannot be decoded
+            self._let_go()
         if changes.ended:
             self.destroy()
         if changes:
@@ -190,97 +153,34 @@ class SessionDict(SessionReader):
             self._status = Status.NEW
         return self._unpack(self._payload) if self._status is Status.LIVE else Content()
 
-    async def _lock_and_read(self, credential: Credential) -> None:
-        settings, locks = self._runtime.settings, self._runtime.locks
-        key = self._key(credential)
-        holder = locks.holder(key)
-        if holder is not None and holder != credential.secret_hash:
-            # Not the secret that the holder came with: prove yours before you may queue.
-            self._judge(await self._fetch(credential))
-            if self._status is not Status.LIVE:
-                return
-        began = time.monotonic()
-        hold = await locks.acquire(
-            key,
-            credential.secret_hash,
-            timeout=settings.lock_timeout,
-            max_waiters=settings.max_waiters,
-        )
-        try:
-            granted = await self._obtain(hold, credential, began + settings.lock_timeout)
-        except BaseException:
-            hold.release()
-            raise
-        self._judge(granted.record if granted is not None else None)
-        if granted is None or not granted.held or self._status is not Status.LIVE:
-            hold.release()
-            return
-        hold.limit(settings.max_hold)
-        self._hold = hold
-
-    async def _obtain(self, hold: Hold, who: Credential, deadline: float) -> Granted | None:
-        """Take the lease and read; wait for it until `deadline`."""
-        settings, store = self._runtime.settings, self._store
-        # One token, made before the first try: whatever is retried, it is one lease.
-        token, name = token_urlsafe(16), settings.name
-        claim = Claim(token, settings.lease, who.secret_hash, self._exchange.label)
-        try:
-            while isinstance(granted := await self._acquire(who.sid, claim), Busy):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise SessionLockTimeout(f"held by the route {granted.label!r}")
-                await store.turn(name, who.sid, token, left)
-        except BaseException:
-            # The lease may be ours although nobody told us: give it back in any case.
-            self._runtime.background.spawn(self._return(_Lease(who.sid, token)))
-            raise
-        if granted is not None and granted.held and store.is_shared:
-            self._lease = _Lease(who.sid, token)
-            self._keep_renewed(hold, self._lease)
-        return granted
-
-    async def _acquire(self, sid: str, claim: Claim) -> Granted | Busy | None:
-        try:
-            return await self._store.acquire(self._runtime.settings.name, sid, claim, self._budget)
-        except RecordUnreadable:
-            self._unreadable(sid)
-            return None
-
-    def _keep_renewed(self, hold: Hold, lease: _Lease) -> None:
-        settings, store = self._runtime.settings, self._store
-
-        async def renew() -> bool:
-            try:
-                budget = Budget(settings.store_timeout)
-                return await store.renew(settings.name, *lease, settings.lease, budget)
-            except SessionStoreError:
-                return True  # unknown; the commit will find out
-
-        hold.keep_renewed(settings.lease / 3, renew, self._runtime.background.spawn)
-
-    async def _return(self, lease: _Lease) -> None:
-        """Give a lease back; if the store does not listen, the lease ends by itself."""
-        with suppress(SessionStoreError):
-            settings = self._runtime.settings
-            await self._store.release(settings.name, *lease, Budget(settings.store_timeout))
-
     # End.
 
-    async def _finish(self) -> None:
-        """Decide, then act; the acting is not to be cancelled half way."""
+    async def _settle(self, work: Coroutine[Any, Any, None], plan: Plan | None) -> None:
+        """Do `work` so that a cancellation does not stop it half way; plainly, if it has no I/O."""
+        idle = plan is None or plan.act is Act.NOTHING
+        if idle and self._hold is None and not self._doomed:
+            await work
+        else:
+            await self._runtime.background.settle(work)
+
+    async def _leave(self, plan: Plan | None) -> None:
+        """Write, then release, then let the next in: in this order, whatever fails."""
         try:
-            plan = self._plan(release=True)
-        except BaseException:
-            await self._give_up()
-            raise
-        if plan.act is Act.NOTHING and self._hold is None and not self._doomed:
-            return
-        await self._runtime.background.settle(self._carry_out(plan))
+            if plan is None:
+                await self._end_lease()
+            else:
+                await self._carry_out(plan)
+        finally:
+            self._let_go()
+            self._content = None
+            self._rotate = self._renew = self._logged_in = False
+            self._owner = None
+            self._leave_gate()
 
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""
         if self._hold is not None and self._hold.lost:
-            raise SessionLockLost("the lease or max_hold was over before the block ended")
+            raise self._lost("lease or max_hold were over before the block ended")
         settings, content = self._runtime.settings, self._content or Content()
         exists = self._status is Status.LIVE
         payload = b"" if content.is_empty else contents.pack(settings.codec, content)
@@ -340,33 +240,15 @@ class SessionDict(SessionReader):
         return record.created_at + age - record.rotated_at >= every
 
     async def _carry_out(self, plan: Plan) -> None:
-        """Write, then release: one coroutine, so that the lock is free only after the write."""
-        try:
-            await self._end_doomed()
-            if plan.act is Act.CREATE:
-                await self._create(plan)
-            elif plan.act is Act.SAVE:
-                await self._save(plan)
-            elif plan.act is Act.DELETE:
-                await self._delete()
-            elif plan.release and self._lease is not None:
-                await self._return(self._lease)
-        finally:
-            if plan.release:
-                self._let_go()
-
-    async def _give_up(self) -> None:
-        """Give lock and lease back without writing."""
-        if self._lease is not None:
-            work = self._return(self._lease)
-            hold, self._hold = self._hold, None
-            await self._runtime.background.settle(_then_release(work, hold))
-        self._let_go()
-
-    def _let_go(self) -> None:
-        hold, self._hold, self._lease = self._hold, None, None
-        if hold is not None:
-            hold.release()
+        await self._end_doomed()
+        if plan.act is Act.CREATE:
+            await self._create(plan)
+        elif plan.act is Act.SAVE:
+            await self._save(plan)
+        elif plan.act is Act.DELETE:
+            await self._delete()
+        elif plan.release:
+            await self._end_lease()
 
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
@@ -398,21 +280,14 @@ class SessionDict(SessionReader):
             token = Token(record.sid, Token.generate().secret)
         secret_hash = token.secret_hash if token is not None else record.secret_hash
         draft = self._draft(plan, record.sid, record.version + 1, secret_hash)
-        outcome = await self._try_commit(draft, plan.release)
-        if outcome is Outcome.GONE:
-            self._forget(Status.DEAD)
-            self._lease = None
-            self._exchange.withdraw(self._runtime.settings.cookie)
-            raise SessionInterrupted("the session ended while the block ran")
-        if outcome is not Outcome.SAVED:
-            self._lease = None
-            raise SessionLockLost(f"the store refused the write: {outcome.value}")
-        if plan.release:
-            self._lease = None
+        pass_on = plan.release and not plan.rotate and self._may_pass_on()
+        await self._commit(draft, plan.release and not pass_on)
         if plan.rotate and token is not None:
             self._token, self._credential = token, token.credential
         now = record.now + time.monotonic() - self._read_at
         self._stored(plan, record.updated(draft, now))
+        if pass_on:
+            self._prepare_gift()
         self._send_cookie(plan)
         self._announce("rotated" if plan.rotate else "saved", plan)
 
@@ -424,16 +299,34 @@ class SessionDict(SessionReader):
             self._logged_in = False
             emit("login", sid=sid, user_key=plan.user_key)
 
-    async def _try_commit(self, draft: Draft, release: bool) -> Outcome:
-        lease = self._lease
+    async def _commit(self, draft: Draft, release: bool) -> None:
+        lease, settings = self._lease, self._runtime.settings
         token = None if lease is None else lease.token
         try:
-            return await self._store.commit(draft, token, release, self._budget)
+            outcome = await self._store.commit(draft, token, release, self._budget, settings.lease)
         except SessionError:
-            if release and lease is not None:
+            if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
                 self._runtime.background.spawn(self._return(lease))
             raise
+        if release:
+            self._lease = None
+        if outcome is Outcome.GONE:
+            self._forget(Status.DEAD)
+            self._lease = None
+            self._exchange.withdraw(settings.cookie)
+            self._runtime.stats.interrupted += 1
+            raise SessionInterrupted("the session ended while the block ran")
+        if outcome is not Outcome.SAVED:
+            self._lease = None
+            raise self._lost(f"the store refused the write: {outcome.value}")
+
+    def _lost(self, reason: str) -> SessionLockLost:
+        label, name = self._exchange.label, self._runtime.settings.name
+        self._runtime.stats.locks_lost += 1
+        logger.error("%s: the route %r lost its lock: %s", name, label, reason)
+        self._runtime.emit("lost", sid=self.sid, route=label)
+        return SessionLockLost(reason)
 
     async def _delete(self) -> None:
         assert self._record is not None  # noqa: S101 - DELETE means that it exists
@@ -526,6 +419,10 @@ class SessionDict(SessionReader):
         content = self._writing()
         if content is None or self._owner is None:
             raise SessionNotLoaded
+        if self._status is Status.DEAD:
+            # Somebody has just proved who they are: that begins a session of its own.
+            self._status, self._muted = Status.NEW, False
+            self._credential, self._token = None, None
         if not keep_data:
             content.data.clear()
             content.life = None
@@ -598,6 +495,7 @@ class SessionDict(SessionReader):
         self._forget(Status.NEW)
         self._credential, self._token, self._located = None, None, True
         self._rotate, self._lease = False, None
+        self._blind, self._unlocked = None, Changes()
         self._runtime.emit("ended", sid=sid)
 
     async def close(self, status: int) -> None:
@@ -658,14 +556,3 @@ class SessionDict(SessionReader):
     def _restore(self, savepoint: dict[str, Any]) -> None:
         for name, value in savepoint.items():
             setattr(self, name, value)
-
-    def _key(self, credential: Credential) -> tuple[str, str]:
-        return self._runtime.settings.name, credential.sid
-
-
-async def _then_release(work: Any, hold: Hold | None) -> None:
-    try:
-        await work
-    finally:
-        if hold is not None:
-            hold.release()

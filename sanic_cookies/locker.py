@@ -1,0 +1,301 @@
+"""How a request gets into its session and out of it: the lock here, the lease in the store.
+
+Within the process the lock table decides who is next. Across processes the lease does, which
+comes with the record in one step and goes back with the write in one step. Up to `LOCAL_PASS`
+blocks of one process may hand the lease and the record they have just written straight to each
+other; then the other processes have their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from secrets import token_urlsafe
+from typing import NamedTuple
+
+from .errors import SessionLockTimeout, SessionStoreError
+from .exchange import Exchange
+from .interfaces.guard import Budget
+from .locks import Hold
+from .mapping import Status
+from .reader import SessionReader
+from .record import Busy, Claim, Granted, Record, RecordUnreadable
+from .runtime import Runtime
+from .token import Credential
+
+logger = logging.getLogger("sanic_cookies")
+
+LOCAL_PASS = 8
+HELD_TOO_LONG = 0.25
+# A lease that was asked for by a call that was cut off may be granted after it has been returned.
+_RETURN_AGAIN = 0.5
+
+
+class Lease(NamedTuple):
+    """The store's lease that this request holds.
+
+    Attributes:
+        sid: Of which session.
+        token: Its random token.
+        passes: How many blocks of this process have had it before.
+    """
+
+    sid: str
+    token: str
+    passes: int = 0
+
+
+class Gift(NamedTuple):
+    """What a block hands to the next one of its process, with the lock.
+
+    Attributes:
+        lease: The lease, just prolonged.
+        record: The record, just written.
+        read_at: Monotonic seconds at which `record.now` was right.
+    """
+
+    lease: Lease
+    record: Record
+    read_at: float
+
+
+class SessionLocker(SessionReader):
+    """The half of `SessionDict` that locks."""
+
+    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
+        """Begin outside."""
+        super().__init__(runtime, exchange)
+        self._gate: asyncio.Lock | None = None
+        self._hold: Hold | None = None
+        self._lease: Lease | None = None
+        self._gift: Gift | None = None
+        self._held_since = 0.0
+
+    def is_locked(self) -> bool:
+        """Say whether the session is locked in this process, by this request or another."""
+        if self._owner is not None:
+            return True
+        credential = self._located_credential()
+        if credential is None:
+            return False
+        return self._runtime.locks.holder(self._key(credential)) is not None
+
+    async def _enter_gate(self) -> None:
+        """Let one task of this request in at a time."""
+        if self._gate is None:
+            self._gate = asyncio.Lock()
+        if not self._gate.locked():
+            await self._gate.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._runtime.settings.lock_timeout):
+                await self._gate.acquire()
+        except TimeoutError as error:
+            raise SessionLockTimeout("another task of this request holds the session") from error
+
+    def _leave_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.release()
+
+    async def _lock_and_read(self, credential: Credential) -> None:
+        """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
+        settings, locks = self._runtime.settings, self._runtime.locks
+        key, began = self._key(credential), time.monotonic()
+        holder = locks.holder(key)
+        if holder is not None and holder != credential.secret_hash:
+            # Not the secret that the holder came with: prove yours before you may queue.
+            self._judge(await self._fetch(credential))
+            if self._status is not Status.LIVE:
+                return
+        deadline = began + settings.lock_timeout
+        try:
+            hold = await locks.acquire(
+                key,
+                credential.secret_hash,
+                timeout=settings.lock_timeout,
+                max_waiters=settings.max_waiters,
+                label=self._exchange.label,
+            )
+            contended = holder is not None
+            try:
+                contended |= await self._read_under(hold, credential, deadline)
+            except BaseException:
+                hold.release()
+                raise
+        except SessionLockTimeout as error:
+            self._report_timeout(error, credential.sid)
+            raise
+        self._entered(hold, contended, began)
+
+    async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
+        """Read the record and take the lease; say whether another process had to be waited for."""
+        gift = hold.take_gift()
+        if isinstance(gift, Gift):
+            self._judge(gift.record)
+            self._read_at, self._lease = gift.read_at, gift.lease
+            self._runtime.stats.passed_on += 1
+            self._keep_renewed(hold, gift.lease)
+            waited = False
+        else:
+            granted, waited = await self._obtain(hold, who, deadline)
+            self._judge(granted.record if granted is not None else None)
+            if granted is not None and not granted.held:
+                self._status_unlocked()
+        if self._status is Status.LIVE:
+            self._hold = hold
+        else:
+            hold.release()
+        return waited
+
+    def _status_unlocked(self) -> None:
+        """Forget a record that was read but could not be locked: its secret is not ours."""
+        if self._status is Status.LIVE:
+            self._forget(Status.DEAD)
+
+    def _entered(self, hold: Hold, contended: bool, began: float) -> None:
+        stats, now = self._runtime.stats, time.monotonic()
+        stats.blocks += 1
+        self._held_since = now
+        if self._hold is not None:
+            hold.limit(self._runtime.settings.max_hold)
+        if contended:
+            waited = now - began
+            stats.lock_waits += 1
+            stats.lock_wait_seconds += waited
+            if waited >= HELD_TOO_LONG:
+                logger.info(
+                    "%s: the route %r waited %.0f ms for its session",
+                    self._runtime.settings.name,
+                    self._exchange.label,
+                    waited * 1000,
+                )
+            self._runtime.emit("waited", sid=self.sid, seconds=waited, route=self._exchange.label)
+
+    async def _obtain(
+        self, hold: Hold, who: Credential, deadline: float
+    ) -> tuple[Granted | None, bool]:
+        """Take the lease and read; wait for it until `deadline`; say whether that was needed."""
+        settings, store = self._runtime.settings, self._store
+        # One token, made before the first try: whatever is retried, it is one lease.
+        lease = Lease(who.sid, token_urlsafe(16))
+        claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
+        waited = False
+        try:
+            while isinstance(granted := await self._acquire(who.sid, claim), Busy):
+                waited, left = True, deadline - time.monotonic()
+                if left <= 0:
+                    raise SessionLockTimeout(f"held by the route {granted.label!r}")
+                await store.turn(settings.name, who.sid, lease.token, left)
+        except BaseException:
+            # The lease may be ours although nobody told us: give it back in any case.
+            self._runtime.background.spawn(self._return_for_sure(lease))
+            raise
+        if granted is not None and granted.held and store.is_shared:
+            self._lease = lease
+            self._keep_renewed(hold, lease)
+        return granted, waited
+
+    async def _acquire(self, sid: str, claim: Claim) -> Granted | Busy | None:
+        try:
+            return await self._store.acquire(self._runtime.settings.name, sid, claim, self._budget)
+        except RecordUnreadable:
+            self._unreadable(sid)
+            return None
+
+    def _keep_renewed(self, hold: Hold, lease: Lease) -> None:
+        settings, store = self._runtime.settings, self._store
+
+        async def renew() -> bool:
+            try:
+                budget = Budget(settings.store_timeout)
+                return await store.renew(
+                    settings.name, lease.sid, lease.token, settings.lease, budget
+                )
+            except SessionStoreError:
+                return True  # unknown; the commit will find out
+
+        hold.keep_renewed(settings.lease / 3, renew, self._runtime.background.spawn)
+
+    async def _return(self, lease: Lease) -> None:
+        """Give a lease back; if the store does not listen, the lease ends by itself."""
+        with suppress(SessionStoreError):
+            settings = self._runtime.settings
+            budget = Budget(settings.store_timeout)
+            await self._store.release(settings.name, lease.sid, lease.token, budget)
+
+    async def _return_for_sure(self, lease: Lease) -> None:
+        """Give a lease back that was perhaps granted; once more for a grant that came late."""
+        await self._return(lease)
+        await asyncio.sleep(_RETURN_AGAIN)
+        await self._return(lease)
+
+    # Out again.
+
+    def _may_pass_on(self) -> bool:
+        """Say whether the next block of this process may have the lease without asking for it."""
+        lease, credential = self._lease, self._credential
+        if lease is None or credential is None or lease.passes + 1 >= LOCAL_PASS:
+            return False
+        return self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash
+
+    def _prepare_gift(self) -> None:
+        """Leave lease and record to the next block; both have just been confirmed by the store."""
+        lease, record = self._lease, self._record
+        if lease is not None and record is not None:
+            self._gift = Gift(lease._replace(passes=lease.passes + 1), record, self._read_at)
+
+    async def _end_lease(self) -> None:
+        """Give the lease back without writing, or prolong it for the next block of this process."""
+        lease, settings = self._lease, self._runtime.settings
+        if lease is None:
+            return
+        if self._may_pass_on():
+            with suppress(SessionStoreError):
+                budget = Budget(settings.store_timeout)
+                if await self._store.renew(
+                    settings.name, lease.sid, lease.token, settings.lease, budget
+                ):
+                    self._prepare_gift()
+                    return
+        await self._return(lease)
+
+    def _let_go(self) -> None:
+        """Give the lock of this process back; the lease is settled by now."""
+        hold, gift = self._hold, self._gift
+        self._hold = self._lease = self._gift = None
+        if hold is None:
+            return
+        self._report_hold()
+        if not hold.release(gift) and gift is not None:
+            # Who was to have it is gone meanwhile.
+            self._runtime.background.spawn(self._return(gift.lease))
+
+    def _report_hold(self) -> None:
+        held = time.monotonic() - self._held_since
+        if held < HELD_TOO_LONG:
+            return
+        self._runtime.stats.held_too_long += 1
+        label = self._exchange.label
+        logger.warning(
+            "%s: the route %r held its session for %.0f ms; others of the same browser waited",
+            self._runtime.settings.name,
+            label,
+            held * 1000,
+        )
+        self._runtime.emit("held_too_long", sid=self.sid, seconds=held, route=label)
+
+    def _report_timeout(self, error: SessionLockTimeout, sid: str) -> None:
+        self._runtime.stats.lock_timeouts += 1
+        label = self._exchange.label
+        logger.warning(
+            "%s: the route %r did not get its session: %s",
+            self._runtime.settings.name,
+            label,
+            error.detail,
+        )
+        self._runtime.emit("timed_out", sid=sid, route=label, reason=error.detail)
+
+    def _key(self, credential: Credential) -> tuple[str, str]:
+        return self._runtime.settings.name, credential.sid
