@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 from sanic import Sanic
 
+from servers import bind_free_port
+
 _numbers = count()
 
 
@@ -30,8 +32,9 @@ def make_app(**config: Any) -> Sanic:
 @asynccontextmanager
 async def serve(app: Sanic) -> AsyncIterator[str]:
     """Serve `app` in the running loop; gives `http://127.0.0.1:port`."""
+    # A socket of our own: Sanic takes port 0 for its default, 8000, where another run may listen.
     server = await app.create_server(
-        host="127.0.0.1", port=0, return_asyncio_server=True, access_log=False
+        sock=bind_free_port(), return_asyncio_server=True, access_log=False
     )
     assert server is not None
     await server.startup()
