@@ -78,9 +78,10 @@ def require_faithful(codec: Codec, payload: bytes, data: Any, key: str) -> None:
             integer key); the error names where it stands.
     """
     back = codec.decode(payload)[key]
-    if back == data:
-        return
-    path = _unfaithful(data, back, "sess")
+    try:
+        path = None if back == data else _unfaithful(data, back, "sess")
+    except RecursionError as error:
+        raise SessionNotSerializable("it is nested too deeply") from error
     if path is not None:
         raise SessionNotSerializable("it would not be read back equal", path)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from . import codec as codecs
 from .codec import Codec
 from .record import RecordUnreadable
 
 FORMAT = 1
+
+# The fields of `Identity` and `Life` in their order, as they stand in the tree.
+_Who = tuple[Any, float, float | None, float | None, bool | None, bool]
+_Life = tuple[float | None, float | None, bool]
 
 
 @dataclass(slots=True)
@@ -102,11 +108,17 @@ def unpack(codec: Codec, payload: bytes) -> Content:
         who, life = tree.get("i"), tree.get("l")
         return Content(
             data=tree["d"],
-            identity=None if who is None else Identity(*who),
-            life=None if life is None else Life(*life),
+            identity=None if who is None else Identity(*_checked(who, _Who)),
+            life=None if life is None else Life(*_checked(life, _Life)),
         )
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise RecordUnreadable("unknown format") from error
+
+
+def _checked(fields: Any, kind: Any) -> Any:
+    """Return `fields` as they are, so that encoding them again gives the same bytes."""
+    msgspec.convert(fields, kind)
+    return fields
 
 
 def require_faithful(codec: Codec, payload: bytes, content: Content) -> None:

@@ -86,7 +86,9 @@ class CookieSpec:
             raise SessionConfigError("partitioned=True needs samesite='None' and secure=True")
 
     def _require_well_formed(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name.startswith(PREFIXES):
+        # Browsers know the prefixes in any case (RFC 6265bis, section 5.7).
+        prefixed = self.name.lower().startswith(tuple(map(str.lower, PREFIXES)))
+        if not _NAME.fullmatch(self.name) or prefixed:
             raise SessionConfigError(
                 f"cookie_name={self.name!r} must be a plain token; use cookie_prefix= for prefixes"
             )

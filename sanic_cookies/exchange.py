@@ -6,6 +6,7 @@ no I/O and cannot fail on what a client sends.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
 
 from .cookies import (
@@ -16,7 +17,11 @@ from .cookies import (
     values_in_headers,
 )
 
-_LOOPBACK = ("localhost", "127.", "[::1]", "::1")
+# Addresses in full: "127.evil.example" is somebody else's name.
+_LOOPBACK = re.compile(
+    r"((?:[a-z0-9.-]+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?|::1",
+    re.ASCII | re.IGNORECASE,
+)
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
 _HEADER = "set-cookie"
 
@@ -61,11 +66,9 @@ class Exchange:
         """
         if self._secure is None:
             request = self._request
-            host = request.host.rpartition("@")[2].lower()
-            name = host if host.startswith("[") or host.count(":") > 1 else host.partition(":")[0]
             self._secure = not (
                 request.scheme in ("http", "ws")
-                and _is_loopback(name)
+                and _LOOPBACK.fullmatch(request.host)
                 and not any(header in request.headers for header in _PROXY_HEADERS)
             )
         return self._secure
@@ -124,10 +127,6 @@ class Exchange:
         # A cached Set-Cookie hands one user's session to the next (CVE-2026-35192 and others).
         if "no-store" not in headers.get("cache-control", ""):
             headers["cache-control"] = "no-store"
-
-
-def _is_loopback(name: str) -> bool:
-    return name.startswith(_LOOPBACK[1]) or name in _LOOPBACK or name.endswith(".localhost")
 
 
 def _vary_by_cookie(headers: Any) -> None:

@@ -16,6 +16,9 @@ from .errors import SessionError
 # A touch is worth a write when a tenth of the idle time has passed.
 TOUCH_FRACTION = 10
 
+# Three centuries: more than anybody means, and every store and calendar can still add it to now.
+_MOST_SECONDS = 1e10
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -59,8 +62,10 @@ def span(policy: Policy, content: Content, age: float) -> Span:
     idle, persistent = policy.idle, policy.persistent
     ends = [] if policy.absolute is None else [policy.absolute]
     if who is not None:
-        ends = [] if who.limit is None else [who.since + who.limit]
         idle = who.idle or idle
+        # A login from before the policy changed may have no end left but the policy's.
+        limit = policy.absolute if who.limit is None and idle is None else who.limit
+        ends = [] if limit is None else [who.since + limit]
         persistent = persistent if who.persistent is None else who.persistent
     if life is not None:
         idle, persistent = _own_idle(life, idle, persistent)
@@ -89,7 +94,7 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
         now: Epoch seconds.
 
     Raises:
-        SessionError: A naive `datetime`, or something else altogether.
+        SessionError: A naive `datetime`, a number without end, or something else altogether.
     """
     if value is None:
         return None
@@ -101,6 +106,8 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
         return Life(end=age + value.timestamp() - now)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SessionError(f"set_expiry() does not understand {type(value).__name__}")
+    if not abs(value) <= _MOST_SECONDS:  # false for NaN
+        raise SessionError(f"set_expiry() takes seconds up to {_MOST_SECONDS:g}; they must end")
     if value == 0:
         return Life(browser=True)
     return Life(idle=float(value))

@@ -1,0 +1,270 @@
+"""A request and its response, as far as cookies and caches are concerned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sanic.compat import Header
+
+from sanic_cookies.cookies import HOST, CookieSpec
+from sanic_cookies.exchange import Exchange
+
+SPEC = CookieSpec("session", HOST)
+AUTH = CookieSpec("auth_session", HOST)
+
+
+def a_route(websocket: bool = False) -> Any:
+    return SimpleNamespace(extra=SimpleNamespace(websocket=websocket))
+
+
+@dataclass
+class Request:
+    """What an exchange looks at, as plain data."""
+
+    host: str = "shop.example"
+    scheme: str = "https"
+    head: bytes = b""
+    headers: Header = field(default_factory=Header)
+    route: Any = field(default_factory=a_route)
+    name: str | None = "app.index"
+
+
+@dataclass
+class Response:
+    """What an exchange writes to."""
+
+    headers: Header = field(default_factory=Header)
+
+
+def written(exchange: Exchange, **headers: str) -> Header:
+    """Return the headers of a response after `exchange` was written to it."""
+    response = Response(Header({name.replace("_", "-"): v for name, v in headers.items()}))
+    exchange.write_to(response)
+    return response.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "secure"),
+    [
+        ("localhost", "http", False),
+        ("LOCALHOST:8000", "http", False),
+        ("127.0.0.1:8000", "http", False),
+        ("127.1.2.3", "http", False),
+        ("[::1]:8000", "http", False),
+        ("[::1]", "http", False),
+        ("::1", "http", False),
+        ("shop.localhost:8000", "http", False),
+        ("localhost", "ws", False),
+        ("localhost", "https", True),
+        ("localhost", "wss", True),
+        ("127.0.0.1", "https", True),
+        ("", "http", True),
+        ("shop.example", "http", True),
+        ("shop.example:80", "http", True),
+        ("10.0.0.1", "http", True),
+        ("0.0.0.0", "http", True),  # noqa: S104 - a name in a header, nothing is bound
+        ("localhost.example", "http", True),
+        ("notlocalhost", "http", True),
+        ("127.evil.example", "http", True),
+        ("127.0.0.1.evil.example", "http", True),
+        ("[::2]:8000", "http", True),
+        ("2001:db8::1", "http", True),
+        ("localhost@evil.example", "http", True),
+    ],
+)
+def test_cookies_are_secure_but_on_plain_http_to_this_very_machine(
+    host: str, scheme: str, secure: bool
+) -> None:
+    """Only plain http to a loopback host goes without `Secure`; every other name needs it."""
+    assert secure is Exchange(Request(host=host, scheme=scheme)).is_secure
+
+
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"]
+)
+def test_behind_a_proxy_cookies_are_secure(header: str) -> None:
+    """A proxy on this machine hides the browser's own connection, so its traces count."""
+    request = Request(host="localhost", scheme="http", headers=Header({header: "x"}))
+
+    assert Exchange(request).is_secure
+
+
+@pytest.mark.parametrize(
+    ("secure", "host", "expected"),
+    [
+        ("auto", "localhost", False),
+        ("auto", "shop.example", True),
+        (True, "localhost", True),
+        (False, "shop.example", False),
+    ],
+)
+def test_the_option_overrides_what_the_connection_says(
+    secure: Any, host: str, expected: bool
+) -> None:
+    """`secure=True` and `secure=False` hold whatever the connection is."""
+    spec = CookieSpec("session", "", secure=secure)
+
+    assert expected is Exchange(Request(host=host, scheme="http")).goes_secure(spec)
+
+
+@pytest.mark.parametrize(
+    ("request_", "values"),
+    [
+        (Request(head=b"GET / HTTP/1.1\r\nCookie: __Host-session=a; session=b"), ["a"]),
+        (
+            Request("localhost", "http", b"GET / HTTP/1.1\r\nCookie: __Host-session=a; session=b"),
+            ["b"],
+        ),
+        (Request(headers=Header([("cookie", "__Host-session=a"), ("cookie", "x=1")])), ["a"]),
+        (Request(), []),
+        # The raw head is what counts where there is one.
+        (
+            Request(head=b"GET / HTTP/1.1\r\n", headers=Header({"cookie": "__Host-session=a"})),
+            [],
+        ),
+    ],
+)
+def test_the_cookie_is_read_under_the_name_it_would_be_sent_with(
+    request_: Request, values: list[str]
+) -> None:
+    """Over https only the prefixed name is ours, on a plain loopback only the bare one."""
+    assert values == Exchange(request_).received(SPEC)
+
+
+def test_a_second_cookie_is_read_by_its_suffix() -> None:
+    """A suffix makes another name."""
+    request = Request(head=b"GET / HTTP/1.1\r\nCookie: __Host-session=a; __Host-session.2=b")
+
+    assert Exchange(request).received(SPEC, ".2") == ["b"]
+
+
+@pytest.mark.parametrize(("route", "websocket"), [(a_route(), False), (a_route(True), True)])
+def test_a_websocket_has_begun_its_response_before_its_handler(route: Any, websocket: bool) -> None:
+    """A handshake leaves no response that could carry a cookie."""
+    exchange = Exchange(Request(route=route))
+
+    assert websocket is exchange.is_websocket
+    assert websocket is exchange.begun
+
+
+def test_a_request_without_route_is_served_as_any() -> None:
+    """A 404 has no route and no name; both are no reason to fail."""
+    exchange = Exchange(Request(route=None, name=None))
+
+    assert not exchange.begun
+    assert exchange.label == ""
+    assert Exchange(Request()).label == "app.index"
+
+
+def test_an_untouched_exchange_changes_no_header() -> None:
+    """A route that never looked at a session answers as if there were none."""
+    assert Header({"x": "y"}) == written(Exchange(Request()), x="y")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "Cookie"),
+        ("", "Cookie"),
+        ("Accept", "Accept, Cookie"),
+        ("Cookie", "Cookie"),
+        ("accept, COOKIE", "accept, COOKIE"),
+        ("*", "*"),
+        ("X-Cookie", "X-Cookie, Cookie"),
+    ],
+)
+def test_looking_at_the_session_makes_the_response_vary(before: str | None, after: str) -> None:
+    """`Vary: Cookie` is added once, beside what the handler set."""
+    exchange = Exchange(Request())
+    exchange.accessed = True
+    headers = written(exchange, **({} if before is None else {"vary": before}))
+
+    assert after == headers["vary"]
+    assert "cache-control" not in headers
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "no-store"),
+        ("public, max-age=60", "no-store"),
+        ("private", "no-store"),
+        ("no-store", "no-store"),
+        ("private, no-store, max-age=0", "private, no-store, max-age=0"),
+    ],
+)
+def test_a_response_that_sets_a_cookie_is_not_stored_by_caches(
+    before: str | None, after: str
+) -> None:
+    """A Set-Cookie of ours adds `no-store` unless the handler said so already."""
+    exchange = Exchange(Request())
+    exchange.send(SPEC, "v", 60)
+    headers = written(exchange, **({} if before is None else {"cache-control": before}))
+
+    assert after == headers["cache-control"]
+
+
+def test_the_last_word_for_a_name_is_the_only_one() -> None:
+    """However often a cookie is set, one line of it goes out, with the last value."""
+    exchange = Exchange(Request())
+    for value in ("a", "", "b"):
+        exchange.send(SPEC, value, None)
+    exchange.send(AUTH, "c", None)
+
+    assert [SPEC.render("b", None, True), AUTH.render("c", None, True)] == written(exchange).getall(
+        "set-cookie"
+    )
+
+
+def test_writing_twice_changes_nothing() -> None:
+    """A second pass over the same response leaves it as it is."""
+    exchange, response = Exchange(Request()), Response(Header({"vary": "Accept"}))
+    exchange.accessed = True
+    exchange.send(SPEC, "v", 60)
+    exchange.write_to(response)
+    once = response.headers.copy()
+    exchange.write_to(response)
+
+    assert sorted(once.items()) == sorted(response.headers.items())
+
+
+def test_a_withdrawn_cookie_is_not_sent() -> None:
+    """What was set and taken back leaves no trace; taking back what was not set is harmless."""
+    exchange = Exchange(Request())
+    exchange.withdraw(SPEC)
+    exchange.send(SPEC, "v", 60)
+    exchange.withdraw(SPEC)
+    exchange.withdraw(SPEC)
+
+    assert Header() == written(exchange)
+
+
+def test_a_shared_response_never_carries_another_requests_cookie() -> None:
+    """One response object served to two browsers gives each its own cookie, or none."""
+    response = Response(Header([("set-cookie", "theirs=1; Path=/")]))
+    first, second, third = (Exchange(Request()) for _ in range(3))
+    first.send(SPEC, "first", None)
+    first.write_to(response)
+    second.send(AUTH, "second", None)
+    second.write_to(response)
+
+    assert ["theirs=1; Path=/", AUTH.render("second", None, True)] == response.headers.getall(
+        "set-cookie"
+    )
+
+    third.write_to(response)
+
+    assert response.headers.getall("set-cookie") == ["theirs=1; Path=/"]
+
+
+@pytest.mark.parametrize("theirs", ["__Host-session=forged", "__Host-session=; Max-Age=0"])
+def test_a_raw_header_of_our_name_gives_way_to_ours(theirs: str) -> None:
+    """Exactly one Set-Cookie of our name goes out, also when a handler wrote one itself."""
+    exchange, response = Exchange(Request()), Response(Header([("set-cookie", theirs)]))
+    exchange.send(SPEC, "ours", None)
+    exchange.write_to(response)
+
+    assert [SPEC.render("ours", None, True)] == response.headers.getall("set-cookie")

@@ -1,0 +1,120 @@
+"""Tokens: what a cookie carries, what a store sees, what a log may show."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sanic_cookies.token import LENGTH, Credential, Token, is_sid, same
+
+URL_SAFE = set(string.ascii_letters + string.digits + "-_")
+WELL_FORMED = "a" * 22 + "." + "B" * 43
+
+
+def test_generated_tokens_have_the_shape_that_is_parsed() -> None:
+    """A token made here is read back equal: 22 + 43 url-safe characters, no padding."""
+    token = Token.generate()
+
+    assert len(token.value) == LENGTH
+    assert (len(token.sid), len(token.secret)) == (22, 43)
+    assert set(token.sid + token.secret) <= URL_SAFE
+    assert token == Token.parse(token.value)
+
+
+def test_no_two_tokens_are_alike() -> None:
+    """Neither id nor secret ever comes twice."""
+    tokens = [Token.generate() for _ in range(1000)]
+
+    assert len({token.sid for token in tokens}) == 1000
+    assert len({token.secret for token in tokens}) == 1000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        ".",
+        "a" * 66,
+        "a" * 22 + "." + "b" * 42,
+        "a" * 22 + "." + "b" * 44,
+        "a" * 21 + "." + "b" * 44,
+        "a" * 23 + "." + "b" * 42,
+        "a" * 22 + "." + "b" * 42 + "=",
+        "a" * 22 + "." + "b" * 42 + "\n",
+        "a" * 22 + "." + "b" * 42 + "+",
+        "a" * 22 + "." + "b" * 42 + "ü",
+        "a" * 21 + "\u0661." + "b" * 43,  # an Arabic digit
+        "a" * 21 + "\uff21." + "b" * 43,  # a full-width A
+        " " + "a" * 21 + "." + "b" * 43,
+        '"' + "a" * 21 + "." + "b" * 43,
+        "a" * 22 + ":" + "b" * 43,
+        "a" * 1_000_000,
+    ],
+)
+def test_what_has_another_shape_is_no_token(raw: str) -> None:
+    """One character too many, too few or of another alphabet, and nothing is parsed."""
+    assert Token.parse(raw) is None
+
+
+@given(st.text(min_size=60, max_size=70))
+@example(WELL_FORMED)
+def test_parsing_accepts_exactly_the_shape(raw: str) -> None:
+    """Whatever a client sends, it is refused or comes back unchanged; nothing raises."""
+    token = Token.parse(raw)
+    sid, dot, secret = raw[:22], raw[22:23], raw[23:]
+    shaped = dot == "." and len(secret) == 43 and set(sid + secret) <= URL_SAFE
+
+    assert shaped is (token is not None)
+    assert token is None or raw == token.value
+
+
+def test_rotation_keeps_the_id_and_replaces_the_secret() -> None:
+    """A rotated token is the same session under a new secret."""
+    token = Token.generate()
+    rotated = token.rotated()
+
+    assert token.sid == rotated.sid
+    assert token.secret != rotated.secret
+    assert len(rotated.secret) == 43
+
+
+def test_a_store_sees_a_hash_of_the_secret() -> None:
+    """What proves a token is the SHA-256 of its secret, and the secret is not in it."""
+    token = Token.generate()
+    digest = hashlib.sha256(token.secret.encode()).digest()
+
+    assert Credential(token.sid, digest) == token.credential
+    assert digest == token.secret_hash
+
+
+@pytest.mark.parametrize("show", [repr, str, "{}".format])
+def test_nothing_shown_of_a_token_can_log_in(show: object) -> None:
+    """`repr`, `str` and formatting show the public id and nothing of the secret or its hash."""
+    token = Token.generate()
+    assert callable(show)
+    shown = show(token) + show(token.credential) + show([token])
+
+    assert token.sid in shown
+    assert token.secret not in shown
+    assert repr(token.secret_hash) not in shown
+    assert token.secret_hash.hex() not in shown
+
+
+@pytest.mark.parametrize("value", ["a" * 21, "a" * 23, "a" * 21 + "\n", "a" * 21 + ".", None, 7])
+def test_only_a_public_id_is_a_sid(value: object) -> None:
+    """Other lengths, characters and types are no public id."""
+    assert is_sid("A-_9" * 5 + "ab")
+    assert not is_sid(value)
+
+
+def test_an_empty_hash_equals_nothing() -> None:
+    """A record that knows no previous secret is not opened by presenting none."""
+    assert same(b"abc", b"abc")
+    assert not same(b"abc", b"abd")
+    assert not same(b"abc", b"")
+    assert not same(b"", b"abc")
+    assert not same(b"", b"")
