@@ -1,0 +1,114 @@
+"""A server process for the tests: sessions on a real store, routes that need their lock.
+
+Run as `python worker.py PORT STORE_URL [OPTION=SECONDS ...]`; prints a line when it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+from sanic import Sanic, json, text
+
+from sanic_cookies import AsyncPG, AuthSession, Redis, Session, SessionError
+
+app = Sanic("worker")
+
+
+def configure(url: str, options: dict[str, float]) -> None:
+    """Attach sessions on the store at `url`."""
+    store = Redis(url) if url.startswith("redis") else AsyncPG(url)
+    Session(app, master_interface=store, preload=False, max_waiters=1000, **options)
+    AuthSession(app, master_interface=store, preload=False, max_waiters=1000, **options)
+
+
+@app.get("/inc")
+async def inc(request):
+    """Add one under the lock, after holding it for as long as was asked for."""
+    async with request.ctx.session as sess:
+        count = sess.get("count", 0) + 1
+        await asyncio.sleep(float(request.args.get("hold", 0)))
+        sess["count"] = count
+    return json({"count": count})
+
+
+@app.get("/stall")
+async def stall(request):
+    """Hold the lock while the whole process stands still."""
+    async with request.ctx.session as sess:
+        sess["count"] = sess.get("count", 0) + 1
+        time.sleep(float(request.args.get("hold", 0)))  # noqa: ASYNC251 - the loop is to stall
+    return text("ok")
+
+
+@app.get("/count")
+async def count(request):
+    """Show the count, without a lock."""
+    return json({"count": (await request.ctx.session.peek()).get("count", 0)})
+
+
+@app.get("/login/<user>")
+async def login(request, user):
+    """Log a user in."""
+    await app.ctx.auth_session.login_user(request, user)
+    return text("ok")
+
+
+@app.get("/logout")
+async def logout(request):
+    """Log out, without waiting for the lock."""
+    await app.ctx.auth_session.logout_user(request)
+    return text("ok")
+
+
+@app.get("/whoami")
+async def whoami(request):
+    """Show who is logged in."""
+    return json({"user": await app.ctx.auth_session.current_user(request)})
+
+
+@app.get("/note")
+async def note(request):
+    """Write into the session of whoever is logged in."""
+    async with request.ctx.auth_session as sess:
+        user = sess.get("current_user")
+        await asyncio.sleep(float(request.args.get("hold", 0)))
+        sess["notes"] = sess.get("notes", 0) + 1
+    return json({"user": user})
+
+
+@app.get("/stats")
+async def stats(request):
+    """Show the counters and the tasks of this process."""
+    return json({**app.ctx.session.stats(), "pid": os.getpid()})
+
+
+@app.get("/plain")
+async def plain(request):
+    """Touch no session."""
+    return text("ok")
+
+
+@app.exception(SessionError)
+async def refused(request, error):
+    """Answer with the name of the error, so that tests can tell them apart."""
+    return json({"error": type(error).__name__}, status=error.status_code)
+
+
+@app.after_server_start
+async def ready(app):
+    """Tell the test that the process serves."""
+    print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    configure(sys.argv[2], {k: float(v) for k, _, v in (o.partition("=") for o in sys.argv[3:])})
+    app.run(
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        single_process=True,
+        access_log=False,
+        motd=False,
+    )
