@@ -43,6 +43,7 @@ PORTS = range(20_000, 32_000)
 # Unprivileged accounts to run the servers as when the tests run as root, in order of preference.
 ACCOUNTS = ("nobody", "daemon", "postgres")
 KEEPER_INTERVAL = 0.25
+EVICTION_TIMEOUT = 20.0
 IPC_RMID = 0
 
 
@@ -233,6 +234,8 @@ class LocalServer(ABC):
         atexit.unregister(self._stop_at_exit)
         self._shut_down()
         if self._directory is not None:
+            # Nothing is there any more, unless Ctrl-C has come in the middle of a start.
+            _evict(self._directory)
             self._discard()
             # Before the directory goes, or the keeper could find it half removed.
             self._dismiss_keeper()
@@ -269,7 +272,9 @@ class LocalServer(ABC):
 
     def _create_directory(self) -> None:
         atexit.register(self._stop_at_exit)
-        self._directory = Path(tempfile.mkdtemp(prefix=f"sanic-cookies-{self.name.lower()}-"))
+        directory = tempfile.mkdtemp(prefix=f"sanic-cookies-{self.name.lower()}-")
+        # The system says without symbolic links where a process works; see _inhabitants.
+        self._directory = Path(directory).resolve()
         self.account.own(self._directory)
         self._keeper = subprocess.Popen(
             # -P: what is in this directory must not hide a standard module from the keeper.
@@ -286,7 +291,7 @@ class LocalServer(ABC):
         self._wait_until(self._answers)
 
     def _spawn(self, command: list[str | Path]) -> subprocess.Popen[bytes]:
-        """Start a program for which ``stop()`` and the keeper care from now on."""
+        """Start a program in the directory, where ``stop()`` and the keeper will find it."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -299,7 +304,6 @@ class LocalServer(ABC):
                 start_new_session=True,
                 **self.account.options,
             )
-        (self.directory / "pid").write_text(str(self._process.pid))
         return self._process
 
     def _environment(self) -> dict[str, str]:
@@ -326,8 +330,6 @@ class LocalServer(ABC):
         if self._process is not None:
             self._process.wait()
             self._process = None
-            # Or the keeper could one day end an innocent process that was given the same id.
-            (self.directory / "pid").unlink(missing_ok=True)
 
     def _dismiss_keeper(self) -> None:
         if self._keeper is not None:
@@ -572,13 +574,37 @@ def _end(pid: int, timeout: float) -> None:
         _wait_until_gone(members, timeout)
 
 
+def _evict(directory: Path) -> None:
+    """End every process that works in a directory, at once.
+
+    No list of process ids could be as complete: when the tests end while they start a program, they
+    have not learned its id yet, and it may have started others meanwhile.
+    """
+    deadline = time.monotonic() + EVICTION_TIMEOUT
+    while (members := _inhabitants(directory)) and time.monotonic() < deadline:
+        for member in members:
+            _send(member, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _inhabitants(directory: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        # Nobody but root may ask where another user's processes work, and zombies are nowhere.
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd() or "/").is_relative_to(directory):
+                found.append(process)
+    return found
+
+
 def _keep(parent: int, directory: Path) -> None:
     """Wait until the test run has ended; if it has left its server behind, end and remove it."""
     # Not a pipe that closes with the run: forked workers of the tests would hold it open.
     while os.getppid() == parent:
         time.sleep(KEEPER_INTERVAL)
-    with contextlib.suppress(FileNotFoundError):
-        _end(int((directory / "pid").read_text()), LocalServer.stop_timeout)
+    # Once more, for a program that the run was about to start when it ended.
+    time.sleep(KEEPER_INTERVAL)
+    _evict(directory)
     _remove_shared_memory(directory / "data")
     shutil.rmtree(directory, ignore_errors=True)
 
