@@ -1,0 +1,167 @@
+"""A request that is cancelled, at whatever await, leaves nothing half done and nothing locked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bare import bare_session, begin, request_with
+from sanic_cookies import Session, locker
+from sanic_cookies.interfaces.base import Interface, SupportsLease
+from sanic_cookies.record import Claim, Granted
+from sanic_cookies.token import Token
+
+STEPS = 60
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Return a lease for the second time soon: hundreds of cancellations are waited for here."""
+    monkeypatch.setattr(locker, "_RETURN_AGAIN", 0.02)
+
+
+async def quiet(session: Session) -> None:
+    """Wait until nothing is under way any more."""
+    await session.runtime.background.drain(5)
+    assert len(session.runtime.background) == 0
+    assert len(session.runtime.locks) == 0
+
+
+async def is_free(interface: Interface, token: Token, within: float) -> bool:
+    """Say whether the session's lease can be had within so many seconds."""
+    if not isinstance(interface, SupportsLease):
+        return True
+    end = time.monotonic() + within
+    claim = Claim("probe", 5, token.secret_hash)
+    while time.monotonic() < end:
+        answer = await interface.acquire("session", token.sid, claim)
+        if isinstance(answer, Granted) and answer.held:
+            await interface.release("session", token.sid, "probe")
+            return True
+        await interface.turn("session", token.sid, "probe", 0.1)
+    return False
+
+
+async def step(times: int) -> None:
+    """Let the loop go round so many times, with I/O."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def cancelled_after(work: Callable[[], object], steps: int) -> bool:
+    """Run `work`, cancel it after so many rounds of the loop; say whether that came too late."""
+    task = asyncio.ensure_future(work())  # type: ignore[call-overload]
+    await step(steps)
+    finished = bool(task.done())
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return finished
+
+
+async def test_cancelled_block_is_all_or_nothing(interface: Interface) -> None:
+    """Cancelled at any await of enter, body or exit, a block has written all of its data or none."""
+    session = bare_session(interface)
+    written = set()
+    for steps in range(STEPS):
+        cookie = await begin(session, a=0, b=0)
+        token = Token.parse(cookie)
+        assert token is not None
+
+        async def block(cookie: str = cookie) -> None:
+            async with request_with(session, cookie) as sess:
+                sess["a"] += 1
+                await asyncio.sleep(0)
+                sess["b"] += 1
+
+        await cancelled_after(block, steps)
+        await quiet(session)
+
+        data = dict(await request_with(session, cookie).peek())
+        assert data in ({"a": 0, "b": 0}, {"a": 1, "b": 1})
+        written.add(data["a"])
+        assert await is_free(interface, token, within=0.2)
+    assert written == {0, 1}, "the steps did not reach from before the block to behind it"
+
+
+async def test_cancelled_creation_leaves_no_half_record(interface: Interface) -> None:
+    """A new session whose request is cancelled is there as a whole or not at all."""
+    session = bare_session(interface)
+    for steps in range(0, STEPS, 3):
+        sess = request_with(session, None)
+
+        async def block(sess: object = sess) -> None:
+            async with sess:  # type: ignore[attr-defined]
+                sess.update(a=1, b=1)  # type: ignore[attr-defined]
+
+        await cancelled_after(block, steps)
+        await quiet(session)
+
+        token = sess._token
+        record = None if token is None else await interface.fetch("session", token.sid)
+        if record is not None:
+            assert dict(await request_with(session, token.value).peek()) == {"a": 1, "b": 1}
+
+
+async def test_cancelled_waiter_is_passed_over(interface: Interface) -> None:
+    """A waiter that is cancelled in its turn or before hands on what it got."""
+    session = bare_session(interface)
+    cookie = await begin(session, count=0)
+    token = Token.parse(cookie)
+    assert token is not None
+
+    async def increment() -> None:
+        async with request_with(session, cookie) as sess:
+            sess["count"] += 1
+
+    for steps in range(STEPS):
+        victims = [asyncio.create_task(increment()) for _ in range(4)]
+        survivors = [asyncio.create_task(increment()) for _ in range(2)]
+        await step(steps)
+        for victim in victims:
+            victim.cancel()
+        await asyncio.wait_for(asyncio.gather(*survivors), 10)
+        await asyncio.gather(*victims, return_exceptions=True)
+        await quiet(session)
+        assert await is_free(interface, token, within=0.2)
+
+
+async def test_cancelled_logout_is_whole(interface: Interface) -> None:
+    """A logout that is cancelled has ended the session in all interfaces or in none."""
+    session = bare_session(interface)
+    outcomes = set()
+    for steps in range(0, STEPS, 2):
+        cookie = await begin(session, a=1)
+        await cancelled_after(request_with(session, cookie).end, steps)
+        await quiet(session)
+        outcomes.add(bool(await request_with(session, cookie).peek()))
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("clients", [40])
+async def test_cancellations_never_cross_sessions(interface: Interface, clients: int) -> None:
+    """With one request in ten cancelled at random, nobody ever sees another one's data."""
+    session = bare_session(interface, max_waiters=1000)
+    cookies = [await begin(session, owner=number) for number in range(20)]
+
+    async def client(seed: int) -> None:
+        for turn in range(25):
+            number = (seed * 7 + turn * 3) % len(cookies)
+            task = asyncio.create_task(look(number))
+            if (seed + turn) % 10 == 0:
+                await step((seed * turn) % 9)
+                task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()  # an assertion that failed in it is this test's failure
+
+    async def look(number: int) -> None:
+        async with request_with(session, cookies[number]) as sess:
+            assert sess["owner"] == number
+            sess["seen"] = sess.get("seen", 0) + 1
+        assert (await request_with(session, cookies[number]).peek())["owner"] == number
+
+    await asyncio.gather(*map(client, range(clients)))
+    await quiet(session)
