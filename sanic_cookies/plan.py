@@ -74,6 +74,7 @@ class Plan:
         rotate: Replace the secret.
         periodic: The rotation is the periodic one: the former secret may still read.
         renew: Move the expiry.
+        own_life: The session was given a lifetime, which its cookie has to follow.
         release: Give the lease up.
         user_key: Whose session it is, for the index.
     """
@@ -85,5 +86,6 @@ class Plan:
     rotate: bool = False
     periodic: bool = False
     renew: bool = False
+    own_life: bool = False
     release: bool = True
     user_key: str | None = None

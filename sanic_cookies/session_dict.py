@@ -213,6 +213,7 @@ class SessionDict(SessionLocker):
             rotate=self._rotate or periodic,
             periodic=periodic,
             renew=renew,
+            own_life=self._renew,
             release=release,
             user_key=self._user_key(content),
         )
@@ -389,7 +390,9 @@ class SessionDict(SessionLocker):
                 exchange.send(spec, value, max_age, suffix)
             if self._store.master_lives_in_cookie:
                 return
-        due = plan.act is Act.CREATE or plan.rotate or (plan.renew and plan.span.persistent)
+        # A cookie that is to end with the browser from now on must lose the age that it had.
+        follows = plan.own_life or (plan.renew and plan.span.persistent)
+        due = plan.act is Act.CREATE or plan.rotate or follows
         if due and self._token is not None and not self._muted:
             exchange.send(spec, self._token.value, max_age)
 

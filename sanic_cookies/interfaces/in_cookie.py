@@ -145,11 +145,7 @@ class InOneCookie:
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
         record = self._live(name, sid)
-        if record is not None and self._revocations is not None:
-            ended = await self._revocations.fetch(name, sid)
-            if ended is not None:
-                return None
-        return record
+        return None if record is None or await self._is_revoked(name, sid) else record
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
@@ -162,7 +158,7 @@ class InOneCookie:
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
         record = self._live(draft.name, draft.sid)
-        if record is None:
+        if record is None or await self._is_revoked(draft.name, draft.sid):
             return Outcome.GONE
         if record.version >= draft.version:
             return Outcome.STALE
@@ -187,6 +183,10 @@ class InOneCookie:
             await self._revocations.create(Draft.tombstone(name, sid, left + FUTURE_SECONDS))
         self._record, self.value = None, ""
         return True
+
+    async def _is_revoked(self, name: str, sid: str) -> bool:
+        revocations = self._revocations
+        return revocations is not None and await revocations.fetch(name, sid) is not None
 
     def _live(self, name: str, sid: str) -> Record | None:
         record, now = self._record, self._clock()
