@@ -1,0 +1,197 @@
+"""What only Redis does: scripts, keys that are not ours, and what it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from sanic_cookies.interfaces import Redis
+from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
+from sanic_cookies.testing import following, new_claim, new_draft
+from sanic_cookies.token import Token
+from stores import opened
+
+Step = Callable[[Redis, Draft], Awaitable[Any]]
+
+
+@pytest.fixture
+def prefix() -> str:
+    """How the keys of this test begin, and those of no other."""
+    return f"{token_hex(8)}:"
+
+
+@pytest.fixture
+async def interface(redis_url: str, prefix: str) -> AsyncIterator[Redis]:
+    async with opened(Redis(redis_url, prefix=prefix)) as interface:
+        yield interface
+
+
+async def commit(interface: Redis, draft: Draft) -> Outcome:
+    return await interface.commit(following(draft), "token", True)
+
+
+async def acquire(interface: Redis, draft: Draft) -> Any:
+    return await interface.acquire(draft.name, draft.sid, new_claim(draft, token="token"))
+
+
+STEPS: dict[str, Step] = {
+    "fetch": lambda interface, draft: interface.fetch(draft.name, draft.sid),
+    "create": lambda interface, draft: interface.create(draft),
+    "save": lambda interface, draft: interface.save(following(draft)),
+    "acquire": acquire,
+    "commit": commit,
+    "touch": lambda interface, draft: interface.touch(draft.name, draft.sid, 1, 60),
+    "renew": lambda interface, draft: interface.renew(draft.name, draft.sid, "token", 60),
+    "release": lambda interface, draft: interface.release(draft.name, draft.sid, "token"),
+    "delete": lambda interface, draft: interface.delete(draft.name, draft.sid),
+}
+READS_OR_WRITES = [name for name in STEPS if name != "delete"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_scripts_survive_a_lost_cache(
+    interface: Redis, client: redis.asyncio.Redis, name: str
+) -> None:
+    """A server that has forgotten the scripts is given them again, and the step succeeds."""
+    first, second = new_draft(), new_draft()
+    for draft in (first, second):
+        await interface.create(draft)
+        granted = await acquire(interface, draft)
+        assert granted.held is True
+    before = await STEPS[name](interface, first)
+    await client.script_flush()
+    after = await STEPS[name](interface, second)
+
+    assert type(after) is type(before)
+    if not isinstance(before, Granted) and name != "fetch":
+        assert after == before
+
+
+@pytest.mark.parametrize("name", READS_OR_WRITES)
+async def test_key_of_another_type_is_unreadable(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
+) -> None:
+    """A key that holds something else is an unreadable record, and stays as it is."""
+    draft = new_draft()
+    key = f"{prefix}{draft.name}:{draft.sid}"
+    await client.rpush(key, "a", "b")
+
+    with pytest.raises(RecordUnreadable):
+        await STEPS[name](interface, draft)
+    assert await client.lrange(key, 0, -1) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("name", ["fetch", "acquire"])
+@pytest.mark.parametrize(
+    "fields",
+    [{"v": "text", "foreign": "1"}, {"v": "1", "h": "x"}],
+    ids=["one of ours", "some of ours"],
+)
+async def test_foreign_hash_is_unreadable(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str, fields: dict[str, str]
+) -> None:
+    """A hash that we have not written is an unreadable record, and stays as it is."""
+    draft = new_draft()
+    key = f"{prefix}{draft.name}:{draft.sid}"
+    await client.hset(key, mapping=fields)
+
+    with pytest.raises(RecordUnreadable):
+        await STEPS[name](interface, draft)
+    expected = {name.encode(): value.encode() for name, value in fields.items()}
+    assert await client.hgetall(key) == expected
+
+
+@pytest.mark.parametrize("name", [None, *READS_OR_WRITES])
+async def test_every_key_expires(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str | None
+) -> None:
+    """After whatever step, no key stays for ever."""
+    draft = new_draft(ttl=600)
+    await interface.create(draft)
+    if name is not None:
+        await acquire(interface, draft)
+        await STEPS[name](interface, draft)
+
+    keys = [each async for each in client.scan_iter(f"{prefix}*")]
+    assert len(keys) == 1
+    assert await client.ttl(keys[0]) > 0
+
+
+async def test_step_without_record_leaves_no_key(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str
+) -> None:
+    """No step but a create makes a key."""
+    draft = new_draft()
+    for name in READS_OR_WRITES:
+        if name != "create":
+            await STEPS[name](interface, draft)
+
+            assert [each async for each in client.scan_iter(f"{prefix}*")] == []
+
+
+async def test_dump_holds_no_secret(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str
+) -> None:
+    """Nothing that is stored in a session's life, rotation included, logs anybody in."""
+    token = Token.generate()
+    fresh = token.rotated()
+    draft = new_draft(sid=token.sid, secret_hash=token.secret_hash, user_key="u1")
+    await interface.create(draft)
+    await acquire(interface, draft)
+    rotation = following(
+        draft, rotated=True, secret_hash=fresh.secret_hash, previous_hash=token.secret_hash, grace=9
+    )
+    assert await interface.commit(rotation, "token", True) is Outcome.SAVED
+    dump = b""
+    async for each in client.scan_iter(f"{prefix}*"):
+        dump += each + repr(await client.hgetall(each)).encode()
+
+    assert token.sid.encode() in dump
+    assert token.secret.encode() not in dump
+    assert fresh.secret.encode() not in dump
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_each_step_is_one_command(
+    interface: Redis, client: redis.asyncio.Redis, redis_url: str, name: str
+) -> None:
+    """A step costs one round trip, as the server itself counts them."""
+    draft = new_draft()
+    await interface.create(draft)
+    await acquire(interface, draft)
+    commands = []
+    async with (
+        redis.asyncio.from_url(redis_url) as watcher,
+        watcher.monitor() as monitor,
+    ):
+        await client.echo("begin")
+        await STEPS[name](interface, draft)
+        await client.echo("end")
+        async for seen in monitor.listen():
+            # What a script does inside of the server costs no round trip.
+            if seen["client_type"] != "lua":
+                commands.append(seen["command"])
+            if commands[-1] == "ECHO end":
+                break
+
+    ours = commands[commands.index("ECHO begin") + 1 : -1]
+    assert len(ours) == 1, ours
+    assert ours[0].startswith("DEL " if name == "delete" else "EVALSHA ")
+
+
+async def test_repr_hides_the_password() -> None:
+    """The URL, which may hold a password, is not shown."""
+    assert "hunter2" not in repr(Redis("redis://user:hunter2@127.0.0.1:6379"))
+
+
+async def test_given_client_stays_open(client: redis.asyncio.Redis) -> None:
+    """A client that was given is used as it is and never closed."""
+    async with opened(Redis(client)) as interface:
+        await interface.create(new_draft())
+
+    assert await client.ping() is True
+    assert client.connection_pool._available_connections[0].is_connected
