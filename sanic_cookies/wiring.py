@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Protocol, cast
@@ -25,7 +26,7 @@ from .settings import Settings
 logger = logging.getLogger("sanic_cookies")
 
 # First with the request, first with the response (lowest priority runs first there).
-PRIORITY = 1000
+PRIORITY = sys.maxsize  # whatever the others choose
 DRAIN_SECONDS = 5.0
 APP_ATTRIBUTE = "_sanic_cookies"
 _CARRIED = "_sanic_cookies_carried"
