@@ -1,0 +1,81 @@
+"""Programs that serve: each a process of its own, gone afterwards with all its workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from servers import family, free_port, is_alive
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 60.0
+# What would choose a store behind a test's back.
+_CHOICES = ("REDIS_URL", "DATABASE_URL", "WORKERS", "PORT", "COOKIE_KEYS", "MOVED")
+
+
+def environment(**chosen: str) -> dict[str, str]:
+    """Return the environment for a program, in which nothing but `chosen` chooses a store."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _CHOICES}
+    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **chosen}
+
+
+@contextmanager
+def running(program: Path, log: Path, **chosen: str) -> Iterator[str]:
+    """Serve `program` while the block runs; gives its address.
+
+    It has to stop when it is told to, to leave no process behind, and to log no warning.
+
+    Args:
+        program: A Python program that serves on the port in PORT.
+        log: File for what it prints.
+        chosen: Environment variables.
+    """
+    port = free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error::RuntimeWarning", program],
+            env=environment(PORT=str(port), **chosen),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_until_serving(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        members = family(process.pid)
+        process.terminate()
+        try:
+            process.wait(SECONDS)
+        finally:
+            left = [member for member in members if is_alive(member)]
+            for member in left:
+                member.kill()
+            process.wait(SECONDS)
+    text = log.read_text()
+
+    assert left == [], text
+    assert not any(word in text for word in ("WARN", "ERROR", "Traceback", "Warning:")), text
+
+
+def _wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            # Sanic looks ten times a second whether its workers have come up, and never ends if
+            # it is told to stop before it knows that they have (25.12, `wait_for_ack`).
+            time.sleep(0.3)
+            return
+    raise AssertionError(f"it does not serve:\n{log.read_text()}")

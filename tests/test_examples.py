@@ -1,0 +1,248 @@
+"""Every example runs as its reader would run it, and prints what its docstring shows."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib.util
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+from websockets.asyncio.client import connect
+
+from curl import calls_in, outputs_of
+from harness import Browser
+from programs import ROOT, SECONDS, environment, running
+from sanic_cookies.cli import main
+
+MODULES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = [path for path in MODULES if "app.run(" in path.read_text()]
+HTML = {"accept": "text/html"}
+_schemas = count()
+
+
+def example(name: str) -> Path:
+    return ROOT / "examples" / f"{name}.py"
+
+
+def docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+@pytest.fixture
+async def schema_url(database_url: str) -> AsyncIterator[str]:
+    """A database without any table: a schema of its own."""
+    schema = f"examples_{next(_schemas)}"
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
+    separator = "&" if "?" in database_url else "?"
+    yield f"{database_url}{separator}search_path={schema}"
+    await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    await connection.close()
+
+
+@pytest.fixture
+def cookie_key(capsys: pytest.CaptureFixture[str]) -> str:
+    """What `sanic-cookies key` prints."""
+    main(["key"])
+    return capsys.readouterr().out.strip()
+
+
+@pytest.fixture
+def stores(redis_url: str, schema_url: str, cookie_key: str) -> dict[str, dict[str, str]]:
+    """The environment that an example needs; those that are not named here need none."""
+    redis, postgres = {"REDIS_URL": redis_url}, {"DATABASE_URL": schema_url}
+    return {
+        "redis": redis,
+        "postgres": postgres,
+        "redis_store": redis,
+        "multi_worker": redis,
+        "postgres_store": postgres,
+        "fan_out": redis | postgres,
+        "in_cookie": {"COOKIE_KEYS": cookie_key},
+    }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_an_example_is_short(path: Path) -> None:
+    """An example is read in one go: fewer than 70 lines, and a docstring that says what it is."""
+    assert len(path.read_text().splitlines()) < 70
+    assert docstring(path)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+async def test_an_example_prints_what_it_shows(
+    path: Path, stores: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """An example says how to run it and shows two calls at least, with just what they print."""
+    calls = calls_in(docstring(path))
+
+    assert f"python examples/{path.name}" in docstring(path)
+    assert len(calls) >= 2
+
+    with running(path, tmp_path / "log", **stores.get(path.stem, {})) as url:
+        assert await outputs_of(calls, url, {}) == [call.output for call in calls]
+
+
+@pytest.mark.parametrize("store", ["redis", "postgres"])
+async def test_four_workers_count_together(
+    store: str, stores: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """Forty requests of one session, eight at a time over four workers, are all counted."""
+    eight = asyncio.Semaphore(8)
+
+    async def visit(browser: Browser) -> int:
+        async with eight, browser.copy() as another:
+            return (await another.get("/")).json()["visits"]
+
+    with running(example("multi_worker"), tmp_path / "log", **stores[store]) as url:
+        async with Browser(url) as browser:
+            await browser.get("/")
+            visits = await asyncio.gather(*(visit(browser) for _ in range(40)))
+
+    assert sorted(visits) == list(range(2, 42))
+
+
+async def test_the_fan_out_example_moves(stores: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    """After the move, sessions that began in Redis go on in Postgres."""
+    calls = calls_in(docstring(example("fan_out")))
+    jars: dict[str, dict[str, str]] = {}
+    with running(example("fan_out"), tmp_path / "log", **stores["fan_out"]) as url:
+        await outputs_of(calls, url, jars)
+    with running(example("fan_out"), tmp_path / "log2", MOVED="1", **stores["fan_out"]) as url:
+        assert await outputs_of(calls[1:], url, jars) == ['{"visits":3,"read_from":"AsyncPG"}']
+
+
+async def test_the_websocket_example_counts_messages(tmp_path: Path) -> None:
+    """Each message of the socket is written to the session that a plain request began."""
+    with running(example("websocket"), tmp_path / "log") as url:
+        async with Browser(url) as browser:
+            assert "WebSocket" in (await browser.get("/")).text
+            await browser.post("/join")
+            cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+            address = url.replace("http", "ws") + "/echo"
+            async with connect(address, additional_headers={"cookie": cookie}) as socket:
+                await socket.send("hello")
+                assert await socket.recv() == "1: hello"
+                await socket.send("again")
+                assert await socket.recv() == "2: again"
+
+            assert (await browser.get("/count")).json() == {"messages": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("multi_worker", "REDIS_URL or DATABASE_URL"), ("in_cookie", "key")]
+)
+def test_an_example_says_what_it_misses(name: str, message: str) -> None:
+    """An example that needs something from the environment names it, and does not start."""
+    result = subprocess.run(
+        [sys.executable, example(name)],
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+class TestLogin:
+    """The demo."""
+
+    @pytest.fixture(params=["memory", "redis", "postgres"])
+    def url(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+        chosen: dict[str, str] = {}
+        if request.param != "memory":
+            chosen = {"WORKERS": "2", **request.getfixturevalue("stores")[request.param]}
+        with running(example("login"), tmp_path / "log", **chosen) as url:
+            yield url
+
+    async def test_in_and_out(self, url: str) -> None:
+        """In by the form, and back to where one came from; out, and a copied cookie is dead."""
+        ada = {"name": "ada", "password": "lovelace"}
+        async with Browser(url) as browser:
+            asked = await browser.get("/me", headers=HTML)
+            assert (asked.status_code, asked.headers["location"]) == (302, "/login?next=/me")
+            form = await browser.get(asked.headers["location"], headers=HTML)
+            assert 'name="next" value="/me"' in form.text
+            wrong = await browser.post("/login", headers=HTML, data={**ada, "password": "x"})
+            assert (wrong.status_code, "Wrong name" in wrong.text) == (401, True)
+            assert browser.cookies == {}
+
+            done = await browser.post("/login", headers=HTML, data={**ada, "next": "/me"})
+            assert (done.status_code, done.headers["location"]) == (302, "/me")
+            assert "Max-Age" not in done.headers["set-cookie"]
+            assert (await browser.get("/me")).json() == {"user": "ada"}
+            async with browser.copy() as thief:
+                views = await asyncio.gather(*(view(browser) for _ in range(12)))
+                assert sorted(views) == list(range(1, 13))
+                out = await browser.post("/logout")
+                assert (out.status_code, out.headers["location"]) == (302, "/login")
+                assert browser.cookies == {}
+                assert (await thief.get("/me")).status_code == 401
+
+    async def test_a_remembered_cookie_outlives_the_browser(self, url: str) -> None:
+        """With the box ticked, the cookie is kept for 30 days."""
+        async with Browser(url) as browser:
+            fields = {"name": "grace", "password": "hopper", "remember": "yes"}
+            done = await browser.post("/login", headers=HTML, data=fields)
+
+            assert f"Max-Age={30 * 24 * 3600}" in done.headers["set-cookie"]
+            assert "remembered" in (await browser.get("/")).text
+
+
+async def view(browser: Browser) -> int:
+    """Look at the demo over a connection of one's own; return the number of views it tells."""
+    async with browser.copy() as another:
+        page = (await another.get("/")).text
+    return int(page.partition("<dt>Views</dt><dd>")[2].partition("<")[0])
+
+
+async def test_the_demo_refuses_foreign_forms(tmp_path: Path) -> None:
+    """Another site can sign nobody in, and no `next` leads to another site."""
+    fields = {"name": "ada", "password": "lovelace", "next": "//evil.example/"}
+    with running(example("login"), tmp_path / "log") as url:
+        async with Browser(url) as browser:
+            foreign = {**HTML, "sec-fetch-site": "cross-site"}
+            refused = await browser.post("/login", headers=foreign, data=fields)
+            assert (refused.status_code, browser.cookies) == (403, {})
+
+            own = {**HTML, "sec-fetch-site": "same-origin"}
+            done = await browser.post("/login", headers=own, data=fields)
+            assert (done.status_code, done.headers["location"]) == (302, "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "checked"),
+    [
+        ("/", "/"),
+        ("/me?page=2#top", "/me?page=2#top"),
+        ("/a//b", "/a//b"),
+        ("", "/"),
+        ("me", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/me\\", "/"),
+        ("/\t/evil.example", "/"),
+        ("/me\n", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/\u2028", "/"),
+    ],
+)
+def test_the_demo_checks_where_to_go(path: str, checked: str) -> None:
+    """Only a plain path of this site is followed after signing in."""
+    spec = importlib.util.spec_from_file_location("login_forms", example("login_forms"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    assert module.local(path) == checked
