@@ -1,0 +1,500 @@
+"""Who is inside a session: one at a time, first come first served, nobody forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sanic_cookies.background import Background
+from sanic_cookies.errors import SessionLockTimeout
+from sanic_cookies.locks import Hold, Key, LockTable
+
+KEY: Key = ("session", "a" * 22)
+OWNER, STRANGER = b"owner", b"stranger"
+
+
+@pytest.fixture
+def table() -> LockTable:
+    return LockTable()
+
+
+def acquire(
+    table: LockTable,
+    who: bytes = OWNER,
+    *,
+    key: Key = KEY,
+    timeout: float = 30.0,
+    max_waiters: int = 16,
+    label: str = "",
+) -> Coroutine[Any, Any, Hold]:
+    return table.acquire(key, who, timeout=timeout, max_waiters=max_waiters, label=label)
+
+
+async def waiting(table: LockTable, **options: Any) -> asyncio.Task[Hold]:
+    """Return a task that stands in the queue."""
+    before = table.waiting
+    task = asyncio.create_task(acquire(table, **options))
+    await until(lambda: table.waiting == before + 1)
+    return task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until `condition` holds; a fixed number of turns, so it cannot hang."""
+    for _ in range(300):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came true")
+
+
+async def test_a_free_session_is_given_at_once(table: LockTable) -> None:
+    """The first comer gets the lock without giving way to anybody, and the table knows it."""
+    step = acquire(table)
+    with pytest.raises(StopIteration) as done:
+        step.send(None)
+    hold = done.value.value
+
+    assert OWNER == hold.who == table.holder(KEY)
+    assert not hold.lost
+    assert len(table) == 1
+
+    hold.release()
+
+    assert len(table) == 0
+    assert table.holder(KEY) is None
+
+
+async def test_sessions_do_not_wait_for_each_other(table: LockTable) -> None:
+    """Another sid, and the same sid under another session's name, have locks of their own."""
+    keys: list[Key] = [KEY, ("session", "b" * 22), ("auth_session", KEY[1])]
+    holds = [await acquire(table, key=key, timeout=0.001) for key in keys]
+
+    assert len(table) == 3
+
+    for hold in holds:
+        hold.release()
+
+    assert len(table) == 0
+
+
+async def test_the_longest_waiter_is_next(table: LockTable) -> None:
+    """First in, first out, whoever they are."""
+    hold = await acquire(table)
+    tasks = [await waiting(table, who=bytes([n])) for n in range(10)]
+    order = []
+    while tasks:
+        hold.release()
+        hold = await next(asyncio.as_completed(tasks))
+        order.append(hold.who)
+        tasks = [task for task in tasks if not task.done()]
+
+    hold.release()
+    assert [bytes([n]) for n in range(10)] == order
+    assert len(table) == 0
+
+
+async def test_nobody_slips_in_between_release_and_turn(table: LockTable) -> None:
+    """A release hands the session over directly: who asks in the same tick queues behind."""
+    hold = await acquire(table)
+    task = await waiting(table, who=b"first")
+    hold.release()
+
+    assert table.holder(KEY) == b"first"
+
+    late = await waiting(table, who=b"late")
+    first = await task
+    first.release()
+
+    assert (await late).who == b"late"
+    late.result().release()
+    assert len(table) == 0
+
+
+async def test_a_second_release_does_nothing(table: LockTable) -> None:
+    """Releasing twice never takes the session from the next holder."""
+    hold = await acquire(table)
+    task = await waiting(table)
+    hold.release()
+    hold.release()
+    second = await task
+    hold.release()
+    hold.lose()
+
+    assert not second.lost
+    assert table.holder(KEY) == OWNER
+
+    second.release()
+    second.release()
+
+    assert len(table) == 0
+
+
+async def test_the_wait_is_bounded(table: LockTable) -> None:
+    """A waiter whose time is over gets the typed error, which names the holder; no trace stays."""
+    hold = await acquire(table, label="checkout")
+
+    with pytest.raises(SessionLockTimeout) as caught:
+        await acquire(table, timeout=0.005)
+    assert "'checkout'" in caught.value.detail
+    assert "checkout" not in str(caught.value)
+    assert table.waiting == 0
+
+    hold.release()
+
+    assert len(table) == 0
+
+
+async def test_one_who_gave_up_is_passed_over(table: LockTable) -> None:
+    """The turn goes to the next who still waits."""
+    hold = await acquire(table)
+    gone = await waiting(table, timeout=0.001)
+    stays = await waiting(table, who=b"stays")
+
+    with pytest.raises(SessionLockTimeout):
+        await gone
+    hold.release()
+
+    assert (await stays).who == b"stays"
+    stays.result().release()
+    assert len(table) == 0
+
+
+async def test_only_so_many_may_wait_with_one_secret(table: LockTable) -> None:
+    """One more waiter is refused at once, and another secret's waiters count by themselves."""
+    hold = await acquire(table)
+    queue = [await waiting(table, max_waiters=2) for _ in range(2)]
+
+    with pytest.raises(SessionLockTimeout) as caught:
+        acquire(table, max_waiters=2).send(None)
+    assert "2 wait already" in caught.value.detail
+
+    other = await waiting(table, who=STRANGER, max_waiters=2)
+    queue[0].cancel()
+    await until(lambda: table.waiting == 2)
+    again = await waiting(table, max_waiters=2)
+
+    for task in (queue[1], other, again):
+        hold.release()
+        hold = await task
+    hold.release()
+    assert len(table) == 0
+
+
+async def test_cancelled_while_waiting(table: LockTable) -> None:
+    """A cancelled waiter leaves the queue at once."""
+    hold = await acquire(table)
+    task = await waiting(table)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert table.waiting == 0
+
+    hold.release()
+
+    assert len(table) == 0
+
+
+@pytest.mark.parametrize("cancel_first", [True, False])
+async def test_cancelled_in_the_tick_in_which_the_turn_comes(
+    table: LockTable, cancel_first: bool
+) -> None:
+    """Cancelled just before or just after the turn came, the turn goes on to the next in line."""
+    hold = await acquire(table)
+    task = await waiting(table)
+    follower = await waiting(table, who=b"next")
+    if cancel_first:
+        task.cancel()
+        hold.release()
+    else:
+        hold.release()
+        task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(2):
+        assert (await follower).who == b"next"
+    follower.result().release()
+    assert len(table) == 0
+
+
+@pytest.mark.parametrize("release_first", [True, False])
+async def test_timed_out_in_the_tick_in_which_the_turn_comes(
+    table: LockTable, release_first: bool
+) -> None:
+    """Turn and time-out in one tick: the first of them counts, and the session is not lost."""
+    loop = asyncio.get_running_loop()
+    hold = await acquire(table)
+    task = await waiting(table, timeout=0.05)
+    deadline = loop.time() + 0.05
+    follower = await waiting(table, who=b"next")
+    loop.call_at(deadline - 0.04 if release_first else deadline + 0.01, hold.release)
+    while loop.time() < deadline + 0.02:
+        pass  # so that both are due when the loop turns next, in their order
+
+    async with asyncio.timeout(2):
+        if release_first:
+            (await task).release()
+        else:
+            with pytest.raises(SessionLockTimeout):
+                await task
+        assert (await follower).who == b"next"
+    follower.result().release()
+    assert len(table) == 0
+
+
+async def test_the_last_one_cancelled_in_his_tick_leaves_the_table_empty(table: LockTable) -> None:
+    """Where nobody is next, the entry goes with the one who could not take his turn."""
+    hold = await acquire(table)
+    task = await waiting(table)
+    hold.release()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(table) == 0
+
+
+async def test_what_a_holder_leaves_goes_to_the_next_with_the_same_secret(
+    table: LockTable,
+) -> None:
+    """Who presents the same secret may go on with the lease and the record that were left."""
+    hold = await acquire(table)
+    task = await waiting(table)
+
+    assert table.next_in_line(KEY) == OWNER
+    assert hold.release("gift")
+    assert (await task).take_gift() == "gift"
+    assert task.result().take_gift() is None
+    assert table.next_in_line(KEY) is None
+    assert not task.result().release("gift")
+
+
+async def test_a_stranger_is_left_nothing(table: LockTable) -> None:
+    """Another secret's waiter takes the turn and nothing else; who lets go is told so."""
+    hold = await acquire(table)
+    task = await waiting(table, who=STRANGER)
+
+    assert table.next_in_line(KEY) == STRANGER
+    assert not hold.release("gift")
+    assert (await task).take_gift() is None
+    task.result().release()
+
+
+async def test_a_gift_is_handed_on_by_one_who_is_cancelled_in_his_tick(table: LockTable) -> None:
+    """Who cannot take the turn that came leaves what came with it to the next."""
+    hold = await acquire(table)
+    gone = await waiting(table)
+    follower = await waiting(table)
+    assert hold.release("gift")
+    gone.cancel()
+
+    assert (await follower).take_gift() == "gift"
+    follower.result().release()
+
+
+async def test_the_next_in_line_is_one_who_still_waits(table: LockTable) -> None:
+    """Somebody who was cancelled and has not noticed yet is in line no more."""
+    assert table.next_in_line(KEY) is None
+    hold = await acquire(table)
+    gone, stays = await waiting(table), await waiting(table, who=STRANGER)
+    gone.cancel()
+
+    assert table.next_in_line(KEY) == STRANGER
+
+    hold.release()
+    (await stays).release()
+    assert len(table) == 0
+
+
+async def test_max_hold_ends_a_hold_and_lets_the_next_in(table: LockTable) -> None:
+    """A holder that never lets go loses the session, is told so, and the next is let in."""
+    hold = await acquire(table)
+    hold.limit(0.005)
+    task = await waiting(table, timeout=5)
+    second = await task
+
+    assert hold.lost
+    assert not second.lost
+    assert len(table) == 1
+
+    hold.release()
+
+    assert table.holder(KEY) is not None
+    second.release()
+    assert len(table) == 0
+
+
+async def test_a_release_in_time_disarms_max_hold(table: LockTable) -> None:
+    """A hold that was given up is not lost afterwards, nor is that of the next holder."""
+    loop = asyncio.get_running_loop()
+    hold = await acquire(table)
+    hold.limit(0.001)
+    hold.release()
+    second = await acquire(table)
+    passed = asyncio.Event()
+    loop.call_later(0.01, passed.set)
+    await passed.wait()
+
+    assert not hold.lost
+    assert not second.lost
+    assert table.holder(KEY) == OWNER
+
+
+class Renewal:
+    """A lease to renew: counts, says what it is told to, and can be waited for."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.count = 0
+        self.over = asyncio.Event()
+
+    async def __call__(self) -> bool:
+        self.count += 1
+        answer = self.answers.pop(0)
+        if not self.answers:
+            self.over.set()
+        return answer
+
+
+async def test_a_hold_is_renewed_until_the_store_says_no(table: LockTable) -> None:
+    """The lease is renewed again and again; when it is not ours any more, the hold is lost."""
+    background, renewal = Background(), Renewal(True, True, True, False)
+    hold = await acquire(table)
+    hold.keep_renewed(0.001, renewal, background.spawn)
+    task = await waiting(table, timeout=5)
+    await renewal.over.wait()
+    second = await task
+
+    assert hold.lost
+    assert renewal.count == 4
+    second.release()
+    await background.drain(1)
+    assert len(table) == 0
+
+
+async def test_a_release_stops_the_renewal(table: LockTable) -> None:
+    """A hold that is over renews nothing any more, also if it ended during a renewal."""
+    background = Background()
+    began, go_on, count = asyncio.Event(), asyncio.Event(), 0
+
+    async def renew() -> bool:
+        nonlocal count
+        count += 1
+        began.set()
+        await go_on.wait()
+        return True
+
+    hold = await acquire(table)
+    hold.keep_renewed(0.001, renew, background.spawn)
+    await began.wait()
+    hold.release()
+    go_on.set()
+    await background.drain(1)
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, passed.set)
+    await passed.wait()
+
+    assert count == 1
+    assert not hold.lost
+    assert len(table) == 0
+
+
+async def test_a_short_block_renews_nothing(table: LockTable) -> None:
+    """Most blocks are over before the first renewal is due: then there is not even a task."""
+    background, renewal = Background(), Renewal(True)
+    hold = await acquire(table)
+    hold.keep_renewed(0.001, renewal, background.spawn)
+    hold.release()
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, passed.set)
+    await passed.wait()
+
+    assert renewal.count == 0
+    assert len(background) == 0
+
+
+class Crowd:
+    """Many who want a few sessions, and a watch on the rules."""
+
+    def __init__(self, table: LockTable) -> None:
+        self.table = table
+        self.inside: dict[Key, object] = {}
+        self.entered = 0
+
+    async def visit(self, key: Key, who: bytes, *, stay: int, timeout: float) -> None:
+        """Go in, stay for so many turns of the loop, come out."""
+        hold = await self.table.acquire(key, who, timeout=timeout, max_waiters=1_000_000)
+        me = object()
+        try:
+            assert key not in self.inside, "two holders"
+            self.inside[key] = me
+            self.entered += 1
+            for _ in range(stay):
+                await asyncio.sleep(0)
+                assert self.inside[key] is me, "two holders"
+        finally:
+            del self.inside[key]
+            hold.release()
+
+
+async def test_ten_thousand_visits_with_cancellations(table: LockTable) -> None:
+    """Never two holders, nobody forgotten, the table empty at the end."""
+    dice, crowd, tasks = random.Random(7), Crowd(table), []
+    for _ in range(10_000):
+        key: Key = ("session", str(dice.randrange(5)))
+        timeout = dice.choice([0.0, 0.001, 60.0, 60.0, 60.0])
+        visit = crowd.visit(key, dice.randbytes(1), stay=dice.randrange(3), timeout=timeout)
+        tasks.append(asyncio.create_task(visit))
+        if dice.random() < 0.3:
+            dice.choice(tasks).cancel()
+        if dice.random() < 0.3:
+            await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    kinds = {type(result) for result in results}
+    assert {type(None), SessionLockTimeout, asyncio.CancelledError} == kinds
+    assert crowd.entered >= results.count(None) > 5000
+    assert (len(table), table.waiting, crowd.inside) == (0, 0, {})
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("visit"), st.integers(0, 1), st.integers(0, 2)),
+        st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("turn"), st.integers(1, 2), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300)
+@given(STEPS)
+async def test_any_order_of_visits_and_cancellations(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever the order of coming, leaving and being cancelled, all the rules hold."""
+    table = LockTable()
+    crowd, tasks, cancelled = Crowd(table), [], set()
+    for step, number, stay in steps:
+        if step == "visit":
+            visit = crowd.visit(("session", str(number)), OWNER, stay=stay, timeout=60)
+            tasks.append(asyncio.create_task(visit))
+        elif step == "cancel" and number < len(tasks):
+            if tasks[number].cancel():
+                cancelled.add(number)
+        elif step == "turn":
+            for _ in range(number):
+                await asyncio.sleep(0)
+    await until(lambda: all(task.done() for task in tasks))
+    for number, task in enumerate(tasks):
+        # A cancellation may come too late, when the visit was over; nobody else may miss out.
+        assert number in cancelled or not task.cancelled()
+        assert task.cancelled() or task.exception() is None
+
+    assert (len(table), table.waiting, crowd.inside) == (0, 0, {})
