@@ -17,7 +17,7 @@ from .errors import SessionError
 TOUCH_FRACTION = 10
 
 # Three centuries: more than anybody means, and every store and calendar can still add it to now.
-_MOST_SECONDS = 1e10
+MOST_SECONDS = 1e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
         return Life(end=age + value.timestamp() - now)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SessionError(f"set_expiry() does not understand {type(value).__name__}")
-    if not abs(value) <= _MOST_SECONDS:  # false for NaN
-        raise SessionError(f"set_expiry() takes seconds up to {_MOST_SECONDS:g}; they must end")
+    if not abs(value) <= MOST_SECONDS:  # false for NaN
+        raise SessionError(f"set_expiry() takes seconds up to {MOST_SECONDS:g}; they must end")
     if value == 0:
         return Life(browser=True)
     return Life(idle=float(value))

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypedDict
 from .codec import Codec, JSONCodec
 from .cookies import HOST, SECURE, CookieSpec
 from .errors import SessionConfigError
-from .expiry import Policy
+from .expiry import MOST_SECONDS, Policy
 
 DAY = 24 * 3600.0
 Seconds = float | timedelta
@@ -172,8 +172,10 @@ class Options:
     def number(self, name: str, default: int) -> int:
         """Return an int of 1 or more."""
         value = self.raw(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self._wrong(name, "a whole number of 1 or more")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(name, "a whole number")
+        if value < 1:
+            raise SessionConfigError(f"{name} must be 1 or more")
         return value
 
     def seconds(self, name: str, default: float, *, zero: bool = False) -> float:
@@ -189,8 +191,8 @@ class Options:
             value = value.total_seconds()
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(name, "seconds or a timedelta")
-        if not (value > 0 or (zero and value == 0)) or value == float("inf"):
-            raise SessionConfigError(f"{name} must be more than 0 seconds")
+        if not (0 < value <= MOST_SECONDS or (zero and value == 0)):
+            raise SessionConfigError(f"{name} must be more than 0 seconds, and they must end")
         return float(value)
 
     def optional_seconds(self, name: str, default: float | None) -> float | None:
@@ -198,7 +200,7 @@ class Options:
         return None if self.raw(name, default) is None else self.seconds(name, default or 0.0)
 
 
-def build(options: Options, name: str, defaults: Policy, auth: Mapping[str, Any]) -> Settings:
+def build(options: Options, name: object, defaults: Policy, auth: Mapping[str, Any]) -> Settings:
     """Return checked settings.
 
     Args:
@@ -210,13 +212,15 @@ def build(options: Options, name: str, defaults: Policy, auth: Mapping[str, Any]
     Raises:
         SessionConfigError: An option has the wrong type, or two contradict each other.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SessionConfigError(f"session_name={name!r} must be a lower case identifier")
     given = {
         each: options.raw(each) for each in ("codec", "store_factory", "clock") if options.has(each)
     }
     if "codec" in given and not isinstance(given["codec"], Codec):
         raise SessionConfigError("codec must have encode() and decode()")
+    if "clock" in given and not callable(given["clock"]):
+        raise SessionConfigError("clock must be callable")
     on_error = options.raw("on_interface_error", "log")
     if on_error not in ("log", "raise"):
         raise SessionConfigError("on_interface_error must be 'log' or 'raise'")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+
+from sanic.compat import Header
 
 from sanic_cookies.record import Draft
 from sanic_cookies.token import Token
@@ -33,3 +37,26 @@ def a_draft(token: Token | None = None, **changes: Any) -> Draft:
         "ttl": 60.0,
     }
     return Draft(**{**values, **changes})
+
+
+def a_route(websocket: bool = False) -> Any:
+    return SimpleNamespace(extra=SimpleNamespace(websocket=websocket))
+
+
+@dataclass
+class Request:
+    """What an exchange looks at, as plain data."""
+
+    host: str = "shop.example"
+    scheme: str = "https"
+    head: bytes = b""
+    headers: Header = field(default_factory=Header)
+    route: Any = field(default_factory=a_route)
+    name: str | None = "app.index"
+
+
+@dataclass
+class Response:
+    """What an exchange writes to."""
+
+    headers: Header = field(default_factory=Header)

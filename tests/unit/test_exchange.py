@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sanic.compat import Header
 
+from samples import Request, Response, a_route
 from sanic_cookies.cookies import HOST, CookieSpec
 from sanic_cookies.exchange import Exchange
 
 SPEC = CookieSpec("session", HOST)
 AUTH = CookieSpec("auth_session", HOST)
-
-
-def a_route(websocket: bool = False) -> Any:
-    return SimpleNamespace(extra=SimpleNamespace(websocket=websocket))
-
-
-@dataclass
-class Request:
-    """What an exchange looks at, as plain data."""
-
-    host: str = "shop.example"
-    scheme: str = "https"
-    head: bytes = b""
-    headers: Header = field(default_factory=Header)
-    route: Any = field(default_factory=a_route)
-    name: str | None = "app.index"
-
-
-@dataclass
-class Response:
-    """What an exchange writes to."""
-
-    headers: Header = field(default_factory=Header)
 
 
 def written(exchange: Exchange, **headers: str) -> Header:
