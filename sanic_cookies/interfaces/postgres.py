@@ -37,6 +37,13 @@ _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _CLAIM = timedelta(seconds=1)
 _LISTEN_AGAIN_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
+_RELEASE_SECONDS = 1.0
+_CUT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    ConnectionError,
+)
 _BATCH = 1000
 _BATCH_PAUSE = 0.01
 
@@ -90,6 +97,7 @@ class AsyncPG:
         self._sweeper: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._wakeups = Wakeups()
+        self._releases: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Lock | None = None
         self._table = table
         names = "fetch create commit acquire renew release touch delete sweep"
@@ -116,6 +124,8 @@ class AsyncPG:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        if here:
+            await asyncio.gather(*self._releases)
         pool = self._pool
         if self._given is None and pool is not None:
             self._pool = None
@@ -247,7 +257,29 @@ class AsyncPG:
         pool = self._pool
         if pool is None or (self._url is not None and not self._on_this_loop()):
             pool = await self._connected()
-        return await pool.fetchrow(self._sql[statement], *args)
+        try:
+            return await self._ask(pool, statement, args)
+        except _CUT:
+            # The server closed the connection, perhaps while it lay idle. Once more, on another:
+            # each statement may be repeated, a lost reply included.
+            return await self._ask(pool, statement, args)
+
+    async def _ask(self, pool: Any, statement: str, args: tuple[Any, ...]) -> Any:
+        connection = await pool.acquire()
+        try:
+            row = await connection.fetchrow(self._sql[statement], *args)
+        except asyncio.CancelledError:
+            # Released as usual, the connection would first wait until the server has confirmed
+            # that it stopped; a server that hangs never does. That is not for this request to see.
+            task = asyncio.create_task(_release_soon(pool, connection))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
+            raise
+        except BaseException:
+            await pool.release(connection)
+            raise
+        await pool.release(connection)
+        return row
 
     def _on_this_loop(self) -> bool:
         """Forget the pool of another loop; say whether there was nothing to forget."""
@@ -324,10 +356,16 @@ async def _keep(connection: Connection[Any]) -> None:
     """Reset nothing."""
 
 
+async def _release_soon(pool: Any, connection: Any) -> None:
+    """Release a connection whose query was cancelled; cut it if that takes a second."""
+    with suppress(Exception):
+        await pool.release(connection, timeout=_RELEASE_SECONDS)
+
+
 async def _close(pool: Any) -> None:
     """Close a pool; cut what does not end within a second."""
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(_RELEASE_SECONDS):
             await pool.close()
     except TimeoutError:
         pool.terminate()

@@ -62,7 +62,7 @@ async def cancelled_after(work: Callable[[], object], steps: int) -> bool:
 
 
 async def test_cancelled_block_is_all_or_nothing(interface: Interface) -> None:
-    """Cancelled at any await of enter, body or exit, a block has written all of its data or none."""
+    """Cancelled at any await of enter, body or exit, a block has written all its data or none."""
     session = bare_session(interface)
     written = set()
     for steps in range(STEPS):
