@@ -1,0 +1,359 @@
+"""What a client gets when something goes wrong: the status, and a body that tells nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from harness import set_cookies
+from lab import Lab, until
+from proxy import ToxicProxy
+from sanic_cookies import (
+    AsyncPG,
+    Redis,
+    SessionDict,
+    SessionError,
+    SessionLockLost,
+    SessionLockTimeout,
+    SessionNotSerializable,
+    SessionStoreError,
+    SessionTooLarge,
+)
+from servers import RedisServer
+
+SECRET = "hunter2"
+TELLTALES = (SECRET, "redis", "postgres", "asyncpg", "127.0.0.1", "Traceback", "EVALSHA", "sess[")
+
+
+async def nothing(sess: SessionDict) -> None:
+    pass
+
+
+async def count(sess: SessionDict) -> None:
+    async with sess:
+        sess["n"] = sess.get("n", 0) + 1
+
+
+def assert_fault(
+    lab: Lab, response: httpx.Response, status: int, kind: type[SessionError], text: str
+) -> None:
+    """Check that a response is this error's, and shows nothing of store, token or data."""
+    assert response.status_code == status
+    assert type(lab.errors[-1]) is kind
+    assert response.headers.get("retry-after") == ("1" if status == 503 else None)
+    assert set_cookies(response) == []
+    shown = f"{response.text} {response.headers}"
+    assert text in response.text
+    for telltale in (*TELLTALES, *lab.browser.cookies.values()):
+        assert telltale not in shown
+
+
+class Holder:
+    """A request that stays inside of its block until it is told to go."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.inside, self.go = asyncio.Event(), asyncio.Event()
+        self._lab = lab
+
+    async def _body(self, sess: SessionDict) -> None:
+        async with sess:
+            sess["n"] = sess.get("n", 0) + 1
+            self.inside.set()
+            await self.go.wait()
+
+    async def __aenter__(self) -> Holder:
+        self.task = asyncio.create_task(self._lab.visit(self._body))
+        await self.inside.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.go.set()
+        self.response = await self.task
+
+
+# Locks.
+
+
+async def test_lock_timeout(shared_master: Any) -> None:
+    """Who waits longer than `lock_timeout` gets a 503, and the holder's work is saved."""
+    async with Lab(shared_master, lock_timeout=0.2) as lab:
+        await lab.put(n=0, password=SECRET)
+        async with Holder(lab) as holder:
+            began = time.monotonic()
+            response = await lab.visit(count)
+
+            assert 0.2 <= time.monotonic() - began < 2
+            assert_fault(lab, response, 503, SessionLockTimeout, "busy")
+        assert holder.response.status_code == 200
+        assert await lab.stored() == {"n": 1, "password": SECRET}
+
+
+async def test_max_waiters(shared_master: Any) -> None:
+    """One more waiter than `max_waiters` is refused at once; those in the queue have their turn."""
+    async with Lab(shared_master, max_waiters=1) as lab:
+        await lab.put(n=0)
+        async with Holder(lab):
+            waiting = asyncio.create_task(lab.visit(count))
+            await until(lambda: lab.session.runtime.locks.waiting == 1)
+            began = time.monotonic()
+            response = await lab.visit(count)
+
+            assert time.monotonic() - began < 1
+            assert_fault(lab, response, 503, SessionLockTimeout, "busy")
+        assert (await waiting).status_code == 200
+        assert await lab.stored() == {"n": 2}
+
+
+async def test_max_hold(shared_master: Any) -> None:
+    """A hold that outlasts `max_hold` is lost: others get in, and the late write is refused."""
+    async with Lab(shared_master, max_hold=0.3, lease=0.3) as lab:
+        await lab.put(n=0)
+        async with Holder(lab) as holder:
+            assert (await lab.visit(count)).status_code == 200
+        assert_fault(lab, holder.response, 503, SessionLockLost, "could not be saved")
+
+        assert await lab.stored() == {"n": 1}
+
+
+# A store that is not there.
+
+
+@asynccontextmanager
+async def behind_proxy(request: pytest.FixtureRequest) -> AsyncIterator[tuple[ToxicProxy, Any]]:
+    """Give a proxy and an interface whose store is behind it."""
+    is_redis = request.param == "redis"
+    real = request.getfixturevalue("redis_url" if is_redis else "database_url")
+    parts = urlsplit(real)
+    async with ToxicProxy(parts.hostname or "", parts.port or 0) as proxy:
+        user = parts.netloc.rpartition("@")[0]
+        address = f"{user}@{proxy.host}:{proxy.port}" if user else f"{proxy.host}:{proxy.port}"
+        url = parts._replace(netloc=address).geturl()
+        if is_redis:
+            yield proxy, Redis(url, prefix="behind:")
+        else:
+            master = AsyncPG(url, table="behind")
+            await master.create_table()
+            yield proxy, master
+
+
+@pytest.fixture(params=["redis", "postgres"])
+async def behind(request: pytest.FixtureRequest) -> AsyncIterator[tuple[ToxicProxy, Any]]:
+    async with behind_proxy(request) as both:
+        yield both
+
+
+async def _recover(lab: Lab) -> None:
+    """Ask until the store is let in again; it is taken as down for a second at most."""
+    async with asyncio.timeout(5):
+        while (await lab.visit(count)).status_code != 200:  # noqa: ASYNC110 - asking is the probe
+            await asyncio.sleep(0.1)
+
+
+async def test_a_store_that_refuses(behind: tuple[ToxicProxy, Any]) -> None:
+    """While the store refuses: 503 on touch, 200 elsewhere; afterwards the same cookie works."""
+    proxy, master = behind
+    async with Lab(master) as lab:
+        await lab.put(n=1, password=SECRET)
+        cookies = dict(lab.browser.cookies)
+        await proxy.stop()
+        for _ in range(2):
+            response = await lab.visit(count)
+            assert_fault(lab, response, 503, SessionStoreError, "not available")
+            assert (await lab.visit(nothing)).status_code == 200
+        await proxy.start()
+        await _recover(lab)
+
+        assert lab.browser.cookies == cookies
+        assert await lab.stored() == {"n": 2, "password": SECRET}
+
+
+async def test_a_new_browser_and_a_store_that_refuses(behind: tuple[ToxicProxy, Any]) -> None:
+    """A session that could not be stored is not sent: 503 and no cookie."""
+    proxy, master = behind
+    async with Lab(master) as lab:
+        await proxy.stop()
+        response = await lab.visit(count)
+
+        assert_fault(lab, response, 503, SessionStoreError, "not available")
+        await proxy.start()
+
+
+@pytest.mark.parametrize("behind", ["redis"], indirect=True)
+async def test_a_hung_store(behind: tuple[ToxicProxy, Any]) -> None:
+    """While the store hangs: an answer within 2.5 s, at once from then on; others stay fast."""
+    proxy, master = behind
+    async with Lab(master) as lab:
+        await lab.put(n=1)
+        anonymous = await lab.open_browser()
+        proxy.blackhole()
+        began = time.monotonic()
+        response = await lab.visit(count)
+        assert time.monotonic() - began < 2.5
+        assert_fault(lab, response, 503, SessionStoreError, "not available")
+        for body, browser, status in (
+            (nothing, lab.browser, 200),
+            (nothing, anonymous, 200),
+            (count, lab.browser, 503),
+        ):
+            began = time.monotonic()
+            assert (await lab.visit(body, browser=browser)).status_code == status
+            assert time.monotonic() - began < 0.5
+        proxy.pass_through()
+        proxy.cut()
+        await _recover(lab)
+
+        assert await lab.stored() == {"n": 2}
+
+
+async def test_a_route_without_the_session_never_waits(behind: tuple[ToxicProxy, Any]) -> None:
+    """A request without a cookie, or to a route without preload, never feels a hung store."""
+    proxy, master = behind
+    async with Lab(master) as lab:
+        await lab.put(n=1)
+        anonymous = await lab.open_browser()
+        proxy.blackhole()
+        for options in ({"browser": anonymous}, {"folder": "/lazy/"}):
+            began = time.monotonic()
+            assert (await lab.visit(nothing, **options)).status_code == 200
+            assert time.monotonic() - began < 0.5
+
+
+async def test_a_frozen_redis() -> None:
+    """A Redis that is stopped in its tracks is answered for in time, and welcome back."""
+    with RedisServer() as server:
+        async with Lab(Redis(server.url)) as lab:
+            await lab.put(n=1)
+            server.pause()
+            try:
+                began = time.monotonic()
+                response = await lab.visit(count)
+                assert time.monotonic() - began < 2.5
+                assert_fault(lab, response, 503, SessionStoreError, "not available")
+            finally:
+                server.resume()
+            await _recover(lab)
+
+            # The first request may have been carried out, only its answer came too late.
+            assert (await lab.stored())["n"] in (2, 3)
+
+
+# Values that cannot be stored.
+
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": [0, {1, 2}]}, "sess['x']['a'][1]"),
+        (datetime(2026, 1, 1, tzinfo=UTC), "sess['x']"),
+        ([float("nan")], "sess['x'][0]"),
+        ({"a": float("inf")}, "sess['x']['a']"),
+        ({"a": {1: "int"}}, "sess['x']['a'][1]"),
+        ({"a": object()}, "sess['x']['a']"),
+        (b"bytes", "sess['x']"),
+        ("\ud800", "sess['x']"),
+        ({"\ud800": 1}, "sess['x']"),
+        (CIRCLE, "sess['x'][0]"),
+    ],
+    ids=[
+        *("set", "date", "nan", "inf", "int key", "object", "bytes", "surrogate"),
+        *("surrogate key", "circle"),
+    ],
+)
+async def test_a_value_that_json_does_not_give_back(master: Any, value: Any, path: str) -> None:
+    """Such a value is refused with the path of its place; what was stored stays."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess["n"] = 2
+            sess["x"] = value
+
+    async with Lab(master) as lab:
+        await lab.put(n=1, password=SECRET)
+        response = await lab.visit(body)
+
+        assert_fault(lab, response, 500, SessionNotSerializable, "cannot be stored")
+        (error,) = lab.errors
+        assert isinstance(error, SessionNotSerializable)
+        assert error.path.startswith(path)
+        assert await lab.stored() == {"n": 1, "password": SECRET}
+
+
+async def test_a_tuple_comes_back_as_a_list(master: Any) -> None:
+    """Tuples, nested ones too, are the one thing that may come back as something else."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess["t"] = (1, {"a": (2, ())})
+
+    async with Lab(master) as lab:
+        await lab.do(body)
+
+        assert await lab.stored() == {"t": [1, {"a": [2, []]}]}
+
+
+async def test_too_large(shared_master: Any) -> None:
+    """More than 64 KiB is refused before anything is stored; a little less is not."""
+
+    def write(size: int) -> Any:
+        async def body(sess: SessionDict) -> None:
+            async with sess:
+                sess["x"] = "x" * size
+
+        return body
+
+    async with Lab(shared_master) as lab:
+        await lab.do(write(65_000))
+        response = await lab.visit(write(65_536))
+
+        assert_fault(lab, response, 500, SessionTooLarge, "too large")
+        assert len((await lab.stored())["x"]) == 65_000
+
+
+async def test_too_large_for_a_new_session(master: Any) -> None:
+    """A first write that is too large makes no session and sends no cookie."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess["x"] = "x" * 70_000
+
+    async with Lab(master) as lab:
+        response = await lab.visit(body)
+
+        assert_fault(lab, response, 500, SessionTooLarge, "too large")
+
+
+@pytest.mark.parametrize("master", ["in-cookie"], indirect=True)
+async def test_too_large_for_a_cookie(master: Any) -> None:
+    """The cookie that is sent never has more than 4096 bytes, name and value together."""
+
+    def write(size: int) -> Any:
+        async def body(sess: SessionDict) -> None:
+            async with sess:
+                sess["x"] = "x" * size
+
+        return body
+
+    async with Lab(master) as lab:
+        best = 0
+        for size in range(2000, 4000, 100):
+            response = await lab.visit(write(size))
+            if response.status_code == 200:
+                (line,) = set_cookies(response)
+                assert len(line.partition(";")[0]) - 1 <= 4096
+                best = size
+            else:
+                assert_fault(lab, response, 500, SessionTooLarge, "too large")
+
+        assert 2000 < best < 3900
+        assert len((await lab.stored())["x"]) == best
