@@ -36,13 +36,14 @@ def sign_in_page(back: str, status: int = 200, message: str = "") -> HTTPRespons
 
 def signed_in_page(sess: SessionDict, auth: AuthSession) -> HTTPResponse:
     """Return what there is to say of a session; its id is public, its token never shows."""
+    short = sess.get_expire_at_browser_close()
     ends = datetime.fromtimestamp(sess.expires_at or 0).astimezone()
     facts = {
         "views": sess["views"],
         "sid": sess.sid,
         "store": type(auth.master_interface).__name__,
         "worker": os.getpid(),
-        "cookie": "of this browser run" if sess.get_expire_at_browser_close() else "remembered",
+        "cookie": "ends with the browser" if short else "remembered",
         "ends": f"{ends:%d %B %H:%M} if unused",
     }
     return page(SIGNED_IN, title=sess["current_user"], name=sess["current_user"], **facts)
