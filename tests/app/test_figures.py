@@ -109,14 +109,16 @@ async def test_round_trips(
     use: Any, preload: bool, expected: int, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Each way to use a session costs exactly the round trips that are promised."""
-    async with counted(kind, request) as (master, trips):
-        async with Lab(master, preload=preload, warn_lock=False) as lab:
-            await lab.do(locked)
-            await lab.do(use)
-            before = trips()
-            await lab.do(use)
+    async with (
+        counted(kind, request) as (master, trips),
+        Lab(master, preload=preload, warn_lock=False) as lab,
+    ):
+        await lab.do(locked)
+        await lab.do(use)
+        before = trips()
+        await lab.do(use)
 
-            assert trips() - before == expected
+        assert trips() - before == expected
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
