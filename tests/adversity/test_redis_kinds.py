@@ -1,0 +1,126 @@
+"""Redis Cluster and fail-over: the same promises, on the servers that a wheel brings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis.asyncio as redis_asyncio
+
+from bare import bare_session, begin, request_with
+from sanic_cookies import Redis, SessionInterrupted
+from sanic_cookies.record import Claim, Granted
+from sanic_cookies.token import Token
+from servers import RedisServer
+
+SLOTS = 16384
+
+
+class ClusterNode(RedisServer):
+    """A Redis that is part of a cluster."""
+
+    def _command(self) -> list[str | Path]:
+        folder = self.directory
+        return [*super()._command(), "--cluster-enabled", "yes", "--dir", folder]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[ClusterNode]]:
+    """Three cluster nodes that do not know each other yet."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(ClusterNode()) for _ in range(3)]
+
+
+@pytest.fixture
+async def cluster(nodes: list[ClusterNode]) -> AsyncIterator[redis_asyncio.RedisCluster]:
+    """A client of a cluster of three masters."""
+    clients = [redis_asyncio.Redis.from_url(node.url) for node in nodes]
+    if not await knows_all(clients[0]):
+        for number, client in enumerate(clients):
+            mine = range(number * SLOTS // 3, (number + 1) * SLOTS // 3)
+            await client.execute_command("CLUSTER ADDSLOTS", *mine)
+            await client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+    for client in clients:
+        async with asyncio.timeout(30):
+            while not await knows_all(client):
+                await asyncio.sleep(0.05)
+        await client.aclose()
+    yield (client := redis_asyncio.RedisCluster.from_url(nodes[0].url))
+    await client.aclose()
+
+
+async def knows_all(client: redis_asyncio.Redis) -> bool:
+    """Say whether a node sees the whole cluster."""
+    info = await client.execute_command("CLUSTER INFO")
+    return (info["cluster_state"], info["cluster_size"]) == ("ok", "3")
+
+
+async def test_sessions_on_a_cluster(cluster: redis_asyncio.RedisCluster) -> None:
+    """Sessions spread over a cluster are locked, written, rotated and ended like anywhere."""
+    interface = Redis(cluster)
+    session = bare_session(interface, max_waiters=100)
+    cookies = [await begin(session, count=0) for _ in range(30)]
+
+    async def increment(cookie: str) -> None:
+        async with request_with(session, cookie) as sess:
+            sess["count"] += 1
+
+    await asyncio.gather(*(increment(cookie) for cookie in cookies for _ in range(5)))
+
+    for cookie in cookies:
+        assert (await request_with(session, cookie).peek())["count"] == 5
+    sess = request_with(session, cookies[0])
+    async with sess:
+        sess.rotate()
+    assert not await request_with(session, cookies[0]).peek()
+    assert await request_with(session, cookies[1]).end()
+    assert not await request_with(session, cookies[1]).peek()
+    await session.drain(2)
+    await interface.close()
+
+
+async def test_lease_on_a_cluster(cluster: redis_asyncio.RedisCluster) -> None:
+    """A lease on a cluster excludes another client and is handed to the one who waits."""
+    first, second = Redis(cluster), Redis(cluster)
+    session = bare_session(first)
+    token = Token.parse(await begin(session, count=0))
+    assert token is not None
+    claims = [Claim(name, 10, token.secret_hash) for name in ("a", "b")]
+    granted = await first.acquire("session", token.sid, claims[0])
+    assert isinstance(granted, Granted)
+    assert not isinstance(await second.acquire("session", token.sid, claims[1]), Granted)
+
+    await first.release("session", token.sid, "a")
+
+    taken = await second.acquire("session", token.sid, claims[1])
+    assert isinstance(taken, Granted)
+    assert taken.held
+    await second.release("session", token.sid, "b")
+    for interface in (first, second):
+        await interface.close()
+
+
+async def test_failover_to_an_empty_replica_refuses_the_writer() -> None:
+    """A holder whose master was replaced by an empty one writes nothing and revives nothing."""
+    with RedisServer() as master, RedisServer() as replica:
+        held = Redis(master.url)
+        session = bare_session(held)
+        cookie = await begin(session, count=1)
+        sess = request_with(session, cookie)
+        await sess.__aenter__()
+        sess["count"] = 2
+
+        master.kill()
+        held._url = replica.url  # what Sentinel does for its clients
+        await held.close()
+        with pytest.raises(SessionInterrupted):
+            await sess.__aexit__(None, None, None)
+
+        client = redis_asyncio.Redis.from_url(replica.url)
+        assert await client.dbsize() == 0
+        await client.aclose()
+        await session.drain(2)
+        await held.close()
