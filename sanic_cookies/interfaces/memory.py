@@ -148,7 +148,8 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
-        self._due: dict[int, list[str]] = {}
+        # Sets: one that was planned for two seconds is planned once after the first of them.
+        self._due: dict[int, set[str]] = {}
         self._seconds: list[int] = []  # heap of the keys of _due
 
     def put(self, record: Record) -> None:
@@ -162,9 +163,9 @@ class _Shelf:
         second = int(record.expires_at) + 1
         sids = self._due.get(second)
         if sids is None:
-            sids = self._due[second] = []
+            sids = self._due[second] = set()
             heappush(self._seconds, second)
-        sids.append(record.sid)
+        sids.add(record.sid)
 
     def sweep_slice(self, now: float) -> tuple[int, bool]:
         """Look at due records for one slice of time; return how many went, and if more are due."""
