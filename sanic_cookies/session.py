@@ -42,6 +42,7 @@ SIGNALS = {
     "timed_out": "session.lock.timed_out",
     "lost": "session.lock.lost",
     "held_too_long": "session.lock.held_too_long",
+    "interface_failed": "session.interface.failed",
     "suspicious": "session.security.suspicious",
 }
 
@@ -265,6 +266,7 @@ class Session:
             timeout=settings.store_timeout,
             on_error=settings.on_interface_error,
             background=background,
+            on_failure=self._interface_failed,
         )
         self._runtime = Runtime(settings, store, LockTable(), background, self._emit)
 
@@ -277,6 +279,14 @@ class Session:
     async def drain(self, timeout: float) -> None:
         """Wait for commits that are under way, `timeout` seconds at most."""
         await self.runtime.background.drain(timeout)
+
+    def _interface_failed(self, label: str, is_master: bool) -> None:
+        stats = self.runtime.stats
+        if is_master:
+            stats.store_failures += 1
+        else:
+            stats.interface_failures += 1
+        self._emit("interface_failed", interface=label, is_master=is_master)
 
     def _emit(self, event: str, **context: Any) -> None:
         """Tell the listeners of an event, after it has happened and outside of any lock."""

@@ -31,8 +31,9 @@ MAX_RETRIES_UNDER_WAY = 1000
 POLL_SECONDS = 0.05
 
 OnError = Literal["log", "raise"]
+OnFailure = Callable[[str, bool], None]
 ReadCookie = Callable[[str], str | None]
-Call = tuple[Guard, Coroutine[Any, Any, object]]
+Call = Coroutine[Any, Any, object]
 
 
 class FanOut:
@@ -46,6 +47,7 @@ class FanOut:
         timeout: float,
         on_error: OnError,
         background: Background,
+        on_failure: OnFailure | None = None,
     ) -> None:
         """Combine interfaces.
 
@@ -55,12 +57,40 @@ class FanOut:
             timeout: Seconds that one call of the master may take.
             on_error: What a failure of one of the others does: "log" or "raise".
             background: Where deletes are retried.
+            on_failure: Told of each failed call, by interface and whether that is the master.
         """
+        self._on_failure = on_failure
         self._timeout = timeout
         self._on_error = on_error
         self._background = background
-        self._set([Guard(master, timeout), *(Guard(each, OTHER_SECONDS) for each in others)])
-        self._failed_at: dict[int, float] = {}
+        self._failed_at: dict[str, float] = {}
+        self._set(
+            [
+                self._guard(master, is_master=True),
+                *(self._guard(each, is_master=False) for each in others),
+            ]
+        )
+
+    def _guard(self, interface: Interface | LivesInCookie, *, is_master: bool) -> Guard:
+        label = type(interface).__name__
+
+        def failed(operation: str, cause: str) -> None:
+            self._report(label, operation, cause, is_master)
+
+        return Guard(interface, self._timeout if is_master else OTHER_SECONDS, failed)
+
+    def _report(self, label: str, operation: str, cause: str, is_master: bool) -> None:
+        """Log a failure: of the master each one, of the others one a minute."""
+        now = time.monotonic()
+        if is_master:
+            logger.error("%s.%s failed: %s", label, operation, cause)
+        elif now - self._failed_at.get(label, -FAILURE_WINDOW) >= FAILURE_WINDOW:
+            self._failed_at[label] = now
+            logger.error(
+                "the added interface %s misses writes (%s); the next write heals it", label, cause
+            )
+        if self._on_failure is not None:
+            self._on_failure(label, is_master)
 
     def _set(self, guards: Sequence[Guard]) -> None:
         self._master, self._others = guards[0], list(guards[1:])
@@ -164,7 +194,7 @@ class FanOut:
         await master.call(master.interface.touch, name, sid, version, ttl, budget=budget)
         await self._each(
             [
-                (guard, guard.call(guard.interface.touch, name, sid, version, ttl, budget=_one()))
+                guard.call(guard.interface.touch, name, sid, version, ttl, budget=_one())
                 for guard in self._others
             ]
         )
@@ -180,39 +210,26 @@ class FanOut:
         for guard in self._others:
             try:
                 await self._bury(guard, name, sid)
-            except SessionStoreError as error:
-                self._note(guard, error)
+            except SessionStoreError:
                 if len(self._background) < MAX_RETRIES_UNDER_WAY:
                     self._background.spawn(self._bury_later(guard, name, sid))
         return existed
 
     async def _spread(self, draft: Draft) -> None:
         if self._others:
-            await self._each([(guard, _apply(guard, draft)) for guard in self._others])
+            await self._each([_apply(guard, draft) for guard in self._others])
 
     async def _each(self, calls: Sequence[Call]) -> None:
         """Run calls to the others at once; report failures after all have been tried."""
         if not calls:
             return
-        results = await asyncio.gather(*(call for _, call in calls), return_exceptions=True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
         failure: BaseException | None = None
-        for (guard, _), result in zip(calls, results, strict=True):
+        for result in results:
             if isinstance(result, BaseException):
-                self._note(guard, result)
                 failure = result
         if failure is not None and self._on_error == "raise":
             raise failure
-
-    def _note(self, guard: Guard, error: BaseException) -> None:
-        """Log a failure of one of the others, once a minute."""
-        now = time.monotonic()
-        if now - self._failed_at.get(id(guard), -FAILURE_WINDOW) >= FAILURE_WINDOW:
-            self._failed_at[id(guard)] = now
-            logger.error(
-                "the added interface %s misses writes (%s); the next write heals it",
-                guard.label,
-                type(error).__name__,
-            )
 
     async def _bury(self, guard: Guard, name: str, sid: str) -> None:
         if isinstance(guard.interface, BoundInterface):
@@ -238,6 +255,7 @@ class BoundFanOut(FanOut):
         """Bind each interface that lives in a cookie; the others are shared as they are."""
         self._timeout, self._on_error = shared._timeout, shared._on_error
         self._background, self._failed_at = shared._background, shared._failed_at
+        self._on_failure = shared._on_failure
         self._cookies: list[tuple[str, BoundInterface]] = []
         guards = [
             self._bound(guard, index, name, cookie_name, read)
@@ -255,7 +273,7 @@ class BoundFanOut(FanOut):
         suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
         bound = interface.bind(name, cookie_name + suffix, read(suffix))
         self._cookies.append((suffix, bound))
-        return Guard(bound, self._timeout)
+        return self._guard(bound, is_master=index == 0)
 
     @property
     def credential(self) -> Credential | None:

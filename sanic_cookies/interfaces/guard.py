@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 DOWN_SECONDS = 1.0
 
+OnFailure = Callable[[str, str], None]
+
 
 class Budget:
     """The seconds that one request may spend waiting for stores."""
@@ -36,11 +38,23 @@ class Budget:
 class Guard:
     """Calls one interface."""
 
-    def __init__(self, interface: Interface | LivesInCookie, timeout: float) -> None:
-        """Guard `interface`; no call may take longer than `timeout` seconds."""
+    def __init__(
+        self,
+        interface: Interface | LivesInCookie,
+        timeout: float,
+        on_failure: OnFailure | None = None,
+    ) -> None:
+        """Guard an interface.
+
+        Args:
+            interface: The interface.
+            timeout: Seconds that one call may take.
+            on_failure: Told of each failure, by operation and class of the error; None to log it.
+        """
         # Any: whether it can do what it is asked for was settled when the session was made.
         self.interface: Any = interface
         self._timeout = timeout
+        self._on_failure = on_failure or self._log
         self._down_until: float | None = None
         self._probing = False
 
@@ -92,8 +106,11 @@ class Guard:
             self._down_until = time.monotonic() + DOWN_SECONDS
         # The class alone: a driver's text may hold an address, a statement or a value.
         cause = type(error).__name__
-        logger.error("%s.%s failed: %s", self.label, operation, cause)
+        self._on_failure(operation, cause)
         return SessionStoreError(f"{self.label}.{operation}: {cause}")
+
+    def _log(self, operation: str, cause: str) -> None:
+        logger.error("%s.%s failed: %s", self.label, operation, cause)
 
 
 def _means_down(error: BaseException | None) -> bool:
