@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, ClassVar, Unpack
 
 import msgspec
@@ -16,7 +17,8 @@ from .guards import NoAuthHandler, guard
 from .session import AnyInterface, Session
 from .settings import DAY, Options, Seconds, SessionOptions
 
-UserKey = Callable[[Any], str | None]
+UserKey = Callable[[Any], Any]
+MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
 
 
 class AuthOptions(SessionOptions, total=False):
@@ -27,8 +29,8 @@ class AuthOptions(SessionOptions, total=False):
         no_auth_handler: Called instead of a guarded handler when nobody is logged in; sync or
             async; by default `LoginRequired` is raised (401).
         remember_expiry: Seconds that a remembered login lives (30 days).
-        user_key: Makes the key of the per-user index from a user; by default the value itself, or
-            its "user_id" or "id".
+        user_key: Makes the key of the per-user index from a user, None for no key; by default the
+            value itself, or its "user_id" or "id".
     """
 
     auth_key: str
@@ -72,7 +74,7 @@ class AuthSession(Session):
         self.auth_key = options.text("auth_key", "current_user")
         self.remember_expiry = options.seconds("remember_expiry", 30 * DAY)
         self.no_auth_handler: NoAuthHandler | None = options.raw("no_auth_handler")
-        self.user_key: UserKey = options.raw("user_key") or default_user_key
+        self._user_key: UserKey = options.raw("user_key") or default_user_key
         for name in ("no_auth_handler", "user_key"):
             if options.raw(name) is not None and not callable(options.raw(name)):
                 raise SessionConfigError(f"{name} must be callable")
@@ -122,7 +124,6 @@ class AuthSession(Session):
                 remembered=bool(remember_me),
             )
             sess.become(identity, keep_data=not reset_session)
-        self._emit("login", sid=sess.sid, user_key=self.user_key(user))
 
     async def logout_user(self, request: Request, logout_anon: bool = True) -> None:
         """End the session now, in all interfaces, without waiting for its lock.
@@ -164,9 +165,13 @@ class AuthSession(Session):
         """
         return guard(no_auth_handler, lambda request: self)
 
+    def user_key(self, user: Any) -> str | None:
+        """Return the key of the per-user index for `user`; None for a user that is not listed."""
+        return _index_key(self._user_key(user))
+
     def denied(self, request: Request) -> None:
         """Report that a guard turned a request away."""
-        self._emit("denied", route=request.name)
+        self._emit("denied", sid=self.of(request).sid, user_key=None, route=request.name)
 
 
 def default_user_key(user: Any) -> str | None:
@@ -176,6 +181,14 @@ def default_user_key(user: Any) -> str | None:
     """
     if isinstance(user, dict):
         user = user.get("user_id", user.get("id"))
-    if user is None or isinstance(user, str):
-        return user
-    return msgspec.json.encode(user).decode()
+    return _index_key(user)
+
+
+def _index_key(key: Any) -> str | None:
+    """Return `key` as a text that every store can index: short, and without NUL."""
+    if key is None:
+        return None
+    text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
+    if len(text) > MAX_USER_KEY or "\0" in text:
+        return "sha256:" + sha256(text.encode()).hexdigest()
+    return text

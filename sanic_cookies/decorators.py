@@ -17,13 +17,17 @@ def login_required(
 ) -> Callable[..., Any]:
     """Guard a handler by the `AuthSession` of the app that serves it.
 
-    Works on sync and async functions and on methods of class-based views, with and without
-    parentheses; for a whole view class put it into `decorators=[login_required()]`.
+    Works on sync and async functions, methods of class-based views and websocket handlers, with
+    and without parentheses; for a whole view class put it into `decorators=[login_required()]`.
+    It stands below the route's decorator, which registers what it is given. `OPTIONS` passes.
 
     Args:
         no_auth_handler: Called instead of the handler, with its arguments, when nobody is logged
             in; sync or async; by default the session's own, or `LoginRequired` is raised (401).
         session_name: Name of the `AuthSession`.
+
+    Raises:
+        SessionConfigError: A class is decorated, or something that cannot be called.
 
     Examples:
         >>> @app.get("/account")       # doctest: +SKIP

@@ -148,4 +148,6 @@ class LoginRequired(SessionError):
 
     status_code = 401
     quiet = True
+    # A cache that kept it would answer the user who has logged in meanwhile (ASVS 5.0, 14.3.2).
+    response_headers: Mapping[str, str] = {"Cache-Control": "no-store"}
     public_message = "Please log in."

@@ -37,19 +37,30 @@ def guard(
 
     `@login_required` hands the handler over as `no_auth_handler`. The two cannot be told apart
     here, but when called: a decorator is given a handler, a handler is given a request.
+
+    Raises:
+        SessionConfigError: A class is decorated, or something that cannot be called.
     """
+    if no_auth_handler is not None:
+        _require_handler(no_auth_handler)
 
     def decorate(*args: Any, **kwargs: Any) -> Any:
         if no_auth_handler is not None and _request_in(args) is not None:
             return _guarded(no_auth_handler, None, find)(*args, **kwargs)
-        if len(args) != 1 or kwargs or not callable(args[0]) or isclass(args[0]):
-            raise SessionConfigError(
-                "login_required guards functions and methods; for a view class use "
-                "decorators=[login_required()]"
-            )
+        if len(args) != 1 or kwargs:
+            raise SessionConfigError("login_required was given neither a handler nor a request")
+        _require_handler(args[0])
         return _guarded(args[0], no_auth_handler, find)
 
     return decorate if no_auth_handler is None else wraps(no_auth_handler)(decorate)
+
+
+def _require_handler(handler: object) -> None:
+    if not callable(handler) or isclass(handler):
+        raise SessionConfigError(
+            "login_required guards functions and methods; for a view class use "
+            "decorators=[login_required()]"
+        )
 
 
 def _guarded(
@@ -82,7 +93,7 @@ async def _turn_away(
 ) -> Any:
     if handler is None:
         raise LoginRequired
-    rest = args[args.index(request) + 1 :]
+    rest = args[1 if args[0] is request else 2 :]
     try:
         signature(handler).bind(request, *rest, **kwargs)
     except (TypeError, ValueError):

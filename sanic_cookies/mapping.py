@@ -91,10 +91,11 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         """Return a value; an `AuthSession`'s user under `auth_key`."""
-        if self._blind is not None and key in self._blind.assigned:
+        auth_key = self._runtime.settings.auth_key
+        if self._blind is not None and key in self._blind.assigned and key != auth_key:
             return self._blind.assigned[key]
         content = self._reading()
-        if key == self._runtime.settings.auth_key:
+        if key == auth_key:
             # Only login_user() sets it: a value written under this key is never read back here.
             if content.identity is None:
                 raise KeyError(key)
@@ -113,7 +114,8 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def __delitem__(self, key: str) -> None:
         """Delete a value."""
-        if self._blind is not None and self._blind.assigned.pop(key, None) is not None:
+        if self._blind is not None and key in self._blind.assigned:
+            del self._blind.assigned[key]
             self._blind.deleted.add(key)
             return
         del self._reading().data[key]
@@ -133,10 +135,11 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         """Say whether there is such a key."""
-        if self._blind is not None and key in self._blind.assigned:
+        auth_key = self._runtime.settings.auth_key
+        if self._blind is not None and key in self._blind.assigned and key != auth_key:
             return True
         content = self._reading()
-        if key == self._runtime.settings.auth_key:
+        if key == auth_key:
             return content.identity is not None
         return key in content.data
 
@@ -331,7 +334,7 @@ class SessionMapping(MutableMapping[str, Any]):
             changes.cleared = blind.cleared
         elif self._content is not None and self._differs(self._content):
             before: dict[str, Any] = {}
-            if self._status is Status.LIVE:
+            if self._status is Status.LIVE and not changes.ended:
                 before = self._unpack(self._payload).data
             changes.compare(self._runtime.settings.codec, before, self._content.data)
         self._content = None

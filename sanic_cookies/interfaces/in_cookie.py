@@ -11,7 +11,8 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from hashlib import sha256
 
 import msgspec
 
@@ -61,7 +62,8 @@ class InCookieEncrypted:
 
         Args:
             key: 32 random bytes in url-safe base64, or several of them, newest first.
-            revocations: Interface that remembers ended sessions, so that logout is real.
+            revocations: Interface that remembers ended sessions and replaced secrets, so that
+                logout and rotation are real.
             clock: Epoch seconds; injected by tests.
 
         Raises:
@@ -145,7 +147,7 @@ class InOneCookie:
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
         record = self._live(name, sid)
-        return None if record is None or await self._is_revoked(name, sid) else record
+        return None if record is None else await self._unless_revoked(record)
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
@@ -158,12 +160,21 @@ class InOneCookie:
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
         record = self._live(draft.name, draft.sid)
-        if record is None or await self._is_revoked(draft.name, draft.sid):
+        if record is None or await self._unless_revoked(record) is not record:
+            return Outcome.GONE
+        record = self._live(draft.name, draft.sid)  # as it stands after the wait
+        if record is None:
             return Outcome.GONE
         if record.version >= draft.version:
             return Outcome.STALE
+        before, saved = (self._record, self.value), False
         self._seal(record.updated(draft, self._clock()))
-        return Outcome.SAVED
+        try:
+            saved = not draft.rotated or await self._supersede(record, draft)
+        finally:
+            if not saved:
+                self._record, self.value = before
+        return Outcome.SAVED if saved else Outcome.GONE
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
         """See `Interface.touch`."""
@@ -177,16 +188,41 @@ class InOneCookie:
         if record is None:
             return False
         if self._revocations is not None:
-            left = record.expires_at - self._clock()
-            if record.deadline is not None:
-                left = max(left, record.deadline - self._clock())
-            await self._revocations.create(Draft.tombstone(name, sid, left + FUTURE_SECONDS))
+            await self._revocations.create(Draft.tombstone(name, sid, self._longest(record)))
         self._record, self.value = None, ""
         return True
 
-    async def _is_revoked(self, name: str, sid: str) -> bool:
-        revocations = self._revocations
-        return revocations is not None and await revocations.fetch(name, sid) is not None
+    async def _unless_revoked(self, record: Record) -> Record | None:
+        """Return `record` as it counts now: itself, one with a superseded secret, or None."""
+        if self._revocations is None:
+            return record
+        if await self._revocations.fetch(record.name, record.sid) is not None:
+            return None
+        superseded = await self._revocations.fetch(record.name, _mark(record.secret_hash))
+        return record if superseded is None else _superseded(record, superseded)
+
+    async def _supersede(self, record: Record, draft: Draft) -> bool:
+        """Remember that the secret of `record` is replaced; False if it has been already."""
+        if self._revocations is None:
+            return True
+        grace = msgspec.msgpack.encode((draft.grace, draft.previous_reads))
+        return await self._revocations.create(
+            Draft(
+                name=record.name,
+                sid=_mark(record.secret_hash),
+                version=1,
+                secret_hash=draft.secret_hash,
+                payload=grace,
+                ttl=self._longest(record),
+            )
+        )
+
+    def _longest(self, record: Record) -> float:
+        """Return how long a copy may still live, one that is being touched now included."""
+        ends = [record.expires_at, self._clock() + record.expires_at - record.last_seen]
+        if record.deadline is not None:
+            ends.append(record.deadline)
+        return max(ends) - self._clock() + FUTURE_SECONDS
 
     def _live(self, name: str, sid: str) -> Record | None:
         record, now = self._record, self._clock()
@@ -213,6 +249,25 @@ class InOneCookie:
         if size > MAX_BYTES:
             raise SessionTooLarge(size, MAX_BYTES)
         self._record, self.value = record, value
+
+
+def _mark(secret_hash: bytes) -> str:
+    """Return the id under which it is remembered that a secret was replaced."""
+    return base64.urlsafe_b64encode(sha256(b"superseded\0" + secret_hash).digest()[:16])[
+        :22
+    ].decode()
+
+
+def _superseded(record: Record, mark: Record) -> Record:
+    """Return `record` as a store with one current secret would show it to the former one."""
+    grace, reads = msgspec.msgpack.decode(mark.payload, type=tuple[float, bool])
+    return replace(
+        record,
+        secret_hash=b"",
+        previous_hash=record.secret_hash,
+        previous_until=record.now + grace - (mark.now - mark.created_at),
+        previous_reads=reads,
+    )
 
 
 def _checked(key: str | bytes) -> bytes:

@@ -1,0 +1,294 @@
+"""Logging out: it ends the session now, for everybody, whoever holds its lock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sanic import Request
+from sanic.exceptions import SanicException
+
+from auth_lab import AuthLab, Pause
+from harness import set_cookies
+from proxy import ToxicProxy
+from sanic_cookies import Redis, SessionInterrupted, SessionStoreError
+
+
+@pytest.fixture
+async def lab(master: Any) -> AsyncIterator[AuthLab]:
+    """A lab over each kind of interface."""
+    async with AuthLab(master) as lab:
+        yield lab
+
+
+@pytest.fixture
+async def shared_lab(shared_master: Any) -> AsyncIterator[AuthLab]:
+    """A lab over each kind of interface that keeps sessions on the server."""
+    async with AuthLab(shared_master) as lab:
+        yield lab
+
+
+async def test_logout_ends_the_session(lab: AuthLab) -> None:
+    """A logout removes the cookie, and a copy of it opens nothing any more."""
+    await lab.login("ann")
+    await lab.write(cart=1)
+    thief = await lab.thief()
+    response = await lab.logout()
+    assert response.status_code == 200
+    (line,) = set_cookies(response)
+    assert line.startswith(f"{lab.cookie}=; Path=/; Max-Age=0;")
+    assert await lab.user() is None
+    assert await lab.data(thief) == {}
+
+
+async def test_logout_is_seen_at_once(lab: AuthLab) -> None:
+    """After a logout the same request sees nobody, locked or not."""
+
+    async def body(request: Request) -> None:
+        sess = request.ctx.auth_session
+        await lab.auth.logout_user(request)
+        assert await lab.auth.current_user() is None
+        assert dict(await sess.peek()) == {}
+        async with sess:
+            assert dict(sess) == {}
+
+    await lab.login("ann")
+    assert (await lab.visit(body)).status_code == 200, lab.errors
+
+
+async def test_logout_is_idempotent(lab: AuthLab) -> None:
+    """Logging out twice, in one request and in two, is no error."""
+
+    async def twice(request: Request) -> None:
+        await lab.auth.logout_user(request)
+        await lab.auth.logout_user(request)
+
+    await lab.login("ann")
+    assert len(set_cookies(await lab.visit(twice))) == 1
+    assert set_cookies(await lab.visit(twice)) == []
+
+
+@pytest.mark.parametrize("logout_anon", [True, False])
+async def test_logout_works_without_a_session(lab: AuthLab, logout_anon: bool) -> None:
+    """Without a session a logout does nothing: no error, no cookie."""
+    response = await lab.logout(logout_anon=logout_anon)
+    assert response.status_code == 200
+    assert set_cookies(response) == []
+
+
+@pytest.mark.parametrize("logout_anon", [True, False])
+async def test_anonymous_sessions(lab: AuthLab, logout_anon: bool) -> None:
+    """`logout_anon=False` leaves a session alone in which nobody is logged in."""
+    await lab.write(cart=1)
+    await lab.logout(logout_anon=logout_anon)
+    assert await lab.data() == ({} if logout_anon else {"cart": 1})
+
+
+async def test_logout_anon_false_still_logs_users_out(lab: AuthLab) -> None:
+    """`logout_anon=False` makes no difference to somebody who is logged in."""
+    await lab.login("ann")
+    await lab.logout(logout_anon=False)
+    assert await lab.user() is None
+
+
+# Against the lock of another request.
+
+
+@pytest.mark.parametrize("preload", [True, False])
+async def test_logout_does_not_wait_for_the_lock(shared_master: Any, preload: bool) -> None:
+    """A logout is answered while another request is inside, whose write is then refused."""
+    pause = Pause()
+
+    async def hold(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["cart"] = "revived"
+            await pause.wait()
+
+    async with AuthLab(shared_master, preload=preload, lock_timeout=8) as lab:
+        await lab.login("ann")
+        tab = await lab.thief()
+        sid = lab.sid()
+        running = asyncio.create_task(lab.visit(hold, browser=tab))
+        await pause.reached.wait()
+        began = time.monotonic()
+        assert (await lab.logout()).status_code == 200
+        assert time.monotonic() - began < 2
+        assert not running.done()
+        pause.resume.set()
+        response = await running
+        assert [type(error) for error in lab.errors] == [SessionInterrupted]
+        assert response.status_code == 409
+        assert set_cookies(response) == []
+        assert await lab.user(tab) is None
+        assert not await lab.auth.exists(sid)
+
+
+async def test_unlocked_changes_of_others_are_refused_too(shared_lab: AuthLab) -> None:
+    """A plain write whose request began before the logout revives nothing."""
+    lab, pause = shared_lab, Pause()
+
+    async def late(request: Request) -> None:
+        with pytest.warns(RuntimeWarning, match="without its lock"):
+            request.ctx.auth_session["cart"] = "revived"
+        await pause.wait()
+
+    await lab.login("ann")
+    tab = await lab.thief()
+    running = asyncio.create_task(lab.visit(late, browser=tab))
+    await pause.reached.wait()
+    await lab.logout()
+    pause.resume.set()
+    response = await running
+    assert response.status_code == 409
+    assert set_cookies(response) == []
+    assert await lab.data(tab) == {}
+
+
+# With logins in one request.
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("block", [False, True], ids=["apart", "one block"])
+async def test_login_logout_login(lab: AuthLab, before: bool, block: bool) -> None:
+    """Login, logout and login in one request end logged in, with one cookie, which works."""
+
+    async def body(request: Request) -> None:
+        for user in ("ann", "bob"):
+            await lab.auth.login_user(request, user)
+            assert await lab.auth.current_user() == user
+            if user == "ann":
+                await lab.auth.logout_user(request)
+                assert await lab.auth.current_user() is None
+
+    if before:
+        await lab.write(cart=1)
+    thief = await lab.thief()
+    response = await lab.visit(_in_block(body) if block else body)
+    assert response.status_code == 200, lab.errors
+    assert len(set_cookies(response)) == 1
+    assert await lab.data() == {"current_user": "bob"}
+    assert await lab.data(thief) == {}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("block", [False, True], ids=["apart", "one block"])
+async def test_logout_after_login(lab: AuthLab, before: bool, block: bool) -> None:
+    """A logout after a login in one request ends anonymous, and no live cookie is left."""
+
+    async def body(request: Request) -> None:
+        await lab.auth.login_user(request, "ann", reset_session=False)
+        await lab.auth.logout_user(request)
+        assert await lab.auth.current_user() is None
+
+    if before:
+        await lab.write(cart=1)
+    response = await lab.visit(_in_block(body) if block else body)
+    assert response.status_code == 200, lab.errors
+    assert all("Max-Age=0" in line for line in set_cookies(response))
+    assert lab.browser.cookies == {}
+
+
+async def test_a_block_begins_anew_after_a_logout(lab: AuthLab) -> None:
+    """What a block writes after a logout goes into a new session, without what was there."""
+
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["before"] = 1
+            await lab.auth.logout_user(request)
+            assert dict(sess) == {}
+            sess["after"] = 1
+
+    await lab.login("ann")
+    thief = await lab.thief()
+    await lab.do(body)
+    assert await lab.data() == {"after": 1}
+    assert lab.browser.cookies != thief.cookies
+    assert await lab.data(thief) == {}
+
+
+async def test_a_logout_is_not_rolled_back(lab: AuthLab) -> None:
+    """A logout is done when it returns: no exception in its block, or an inner one, undoes it."""
+
+    async def inner(request: Request) -> None:
+        async with request.ctx.auth_session:
+            await lab.auth.logout_user(request)
+            raise ZeroDivisionError
+
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session:
+            with pytest.raises(ZeroDivisionError):
+                await inner(request)
+            assert await lab.auth.current_user() is None
+            raise SanicException("no", status_code=400)
+
+    await lab.login("ann")
+    thief = await lab.thief()
+    assert (await lab.visit(body)).status_code == 400
+    assert lab.browser.cookies == {}
+    assert await lab.user(thief) is None
+
+
+@pytest.mark.parametrize("locked", [True, False])
+@pytest.mark.parametrize("preload", [True, False])
+async def test_reset_logs_out(master: Any, locked: bool, preload: bool) -> None:
+    """`reset()` empties the session with its user, inside a block and outside of one."""
+
+    async def body(request: Request) -> None:
+        sess = request.ctx.auth_session
+        if locked:
+            async with sess:
+                sess.reset()
+                assert await lab.auth.current_user() is None
+        else:
+            sess.reset()
+
+    async with AuthLab(master, preload=preload, warn_lock=False) as lab:
+        await lab.login("ann")
+        await lab.write(cart=1)
+        thief = await lab.thief()
+        assert (await lab.visit(body)).status_code == 200, lab.errors
+        assert lab.browser.cookies == {}
+        assert await lab.data(thief) == {}
+
+
+# When the store fails.
+
+
+@pytest.mark.parametrize("preload", [True, False])
+async def test_a_logout_that_failed_is_not_claimed(redis_url: str, preload: bool) -> None:
+    """If the store fails, a logout is answered with 503, and the cookie stays and works again."""
+    pause = Pause()
+
+    async def body(request: Request) -> None:
+        await pause.wait()
+        await lab.auth.logout_user(request)
+
+    address = urlsplit(redis_url)
+    async with ToxicProxy(str(address.hostname), int(address.port or 6379)) as proxy:
+        master = Redis(f"redis://{proxy.host}:{proxy.port}", prefix=f"{time.time_ns()}:")
+        async with AuthLab(master, preload=preload) as lab:
+            await lab.login("ann")
+            running = asyncio.create_task(lab.visit(body))
+            await pause.reached.wait()
+            proxy.refuse()
+            pause.resume.set()
+            response = await running
+            assert [type(error) for error in lab.errors] == [SessionStoreError]
+            assert response.status_code == 503
+            assert set_cookies(response) == []
+            proxy.pass_through()
+            assert await lab.user() == "ann"
+            assert (await lab.logout()).status_code == 200
+            assert await lab.user() is None
+
+
+def _in_block(body: Any) -> Any:
+    async def inside(request: Request) -> None:
+        async with request.ctx.auth_session:
+            await body(request)
+
+    return inside
