@@ -186,7 +186,6 @@ async def test_a_new_browser_and_a_store_that_refuses(behind: tuple[ToxicProxy, 
         await proxy.start()
 
 
-@pytest.mark.parametrize("behind", ["redis"], indirect=True)
 async def test_a_hung_store(behind: tuple[ToxicProxy, Any]) -> None:
     """While the store hangs: an answer within 2.5 s, at once from then on; others stay fast."""
     proxy, master = behind
