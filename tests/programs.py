@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 
 from servers import family, free_port, is_alive
 
@@ -51,19 +52,27 @@ def running(program: Path, log: Path, **chosen: str) -> Iterator[str]:
         _wait_until_serving(f"http://127.0.0.1:{port}", process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        members = family(process.pid)
-        process.terminate()
-        try:
-            process.wait(SECONDS)
-        finally:
-            left = [member for member in members if is_alive(member)]
-            for member in left:
-                member.kill()
-            process.wait(SECONDS)
+        left = _stop(process)
     text = log.read_text()
 
     assert left == [], text
     assert not any(word in text for word in ("WARN", "ERROR", "Traceback", "Warning:")), text
+
+
+def _stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Tell a program to stop; kill what is still there much later, and return it."""
+    members = family(process.pid)
+    process.terminate()
+    deadline = time.monotonic() + SECONDS
+    # The last to go is the tracker of multiprocessing, a moment after the program itself.
+    while time.monotonic() < deadline and any(map(is_alive, members)):
+        process.poll()
+        time.sleep(0.01)
+    left = [member for member in members if is_alive(member)]
+    for member in left:
+        member.kill()
+    process.wait(SECONDS)
+    return left
 
 
 def _wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
