@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -59,7 +60,7 @@ class SessionReader(SessionMapping):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        if self._failure is not None and self._status is Status.UNREAD:
+        if self._failure is not None and self._status is Status.UNREAD and self._store.is_down:
             raise self._failure
         fresh = self._exchange.is_websocket and self._owner is None
         if self._status is Status.UNREAD or (fresh and self._status is Status.LIVE):
@@ -70,13 +71,25 @@ class SessionReader(SessionMapping):
         """Read the session before the handler; a failure waits until the session is touched."""
         if self._status is not Status.UNREAD or self._located_credential() is None:
             return
-        if self._store.is_down:
+        if self._store.is_suspect:
+            # The route may never touch the session: it must not wait for a store that is perhaps
+            # still down. Somebody else looks whether it is back.
             self._failure = SessionStoreError("the store is taken as down")
+            if not self._store.is_down:
+                self._runtime.background.spawn(self._probe())
             return
         try:
             await self.load()
         except SessionStoreError as error:
             self._failure = error
+
+    async def _probe(self) -> None:
+        """Ask the store once, so that it is known to be back."""
+        credential, settings = self._credential, self._runtime.settings
+        if credential is not None:
+            with suppress(SessionStoreError, RecordUnreadable):
+                budget = Budget(settings.store_timeout)
+                await self._store.fetch(settings.name, credential.sid, budget)
 
     async def _view(self) -> Content:
         """Return the content as it stands, in objects that nobody writes to."""

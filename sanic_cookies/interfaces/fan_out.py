@@ -114,6 +114,11 @@ class FanOut:
         """Whether the master is taken as down now."""
         return self._master.is_down
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the master has failed and no call has succeeded since."""
+        return self._master.is_suspect
+
     def bind(self, name: str, cookie_name: str, read: ReadCookie) -> BoundFanOut:
         """Return the same for one request, where an interface lives in a cookie."""
         return BoundFanOut(self, name, cookie_name, read)

@@ -70,6 +70,11 @@ class Guard:
             return False
         return self._probing or time.monotonic() < self._down_until
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the store has failed and no call has succeeded since."""
+        return self._down_until is not None
+
     async def call(self, method: Callable[..., Awaitable[T]], *args: Any, budget: Budget) -> T:
         """Call a method of the interface.
 
