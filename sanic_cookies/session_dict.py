@@ -179,8 +179,6 @@ class SessionDict(SessionLocker):
 
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""
-        if self._hold is not None and self._hold.lost:
-            raise self._lost("lease or max_hold were over before the block ended")
         settings, content = self._runtime.settings, self._content or Content()
         exists = self._status is Status.LIVE
         payload = b"" if content.is_empty else contents.pack(settings.codec, content)
@@ -203,6 +201,8 @@ class SessionDict(SessionLocker):
                 renew=renew,
             )
         )
+        if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
+            raise self._lost("lease or max_hold were over before the block ended")
         if act is None or (self._rotate and self._muted):
             raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
         plan = Plan(
