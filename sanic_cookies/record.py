@@ -102,7 +102,24 @@ class Record:
 
     def seen_at(self, now: float) -> Record:
         """Return the record as read at `now`."""
-        return replace(self, now=now)
+        # Written out, since every read comes by here: half the time of dataclasses.replace().
+        return Record(
+            self.name,
+            self.sid,
+            self.version,
+            self.secret_hash,
+            self.payload,
+            self.created_at,
+            self.last_seen,
+            self.expires_at,
+            self.deadline,
+            self.rotated_at,
+            self.previous_hash,
+            self.previous_until,
+            self.previous_reads,
+            self.user_key,
+            now,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sanic_cookies.interfaces import AsyncPG, InCookieEncrypted
 from sanic_cookies.record import Draft, Outcome, Record
 
-KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+KEY = "JnvN9GZf9gYItwZGJcNke2-EGwIrRjEn5-IqjSPeZKI="
 T = TypeVar("T")
 _numbers = count()
 

@@ -280,6 +280,7 @@ def _checked(key: str | bytes) -> bytes:
         raise SessionConfigError("a key must be url-safe base64: sanic-cookies key") from error
     if len(raw) != _KEY_BYTES:
         raise SessionConfigError(f"a key must be {_KEY_BYTES} bytes: sanic-cookies key")
-    if len(set(raw)) < _LEAST_DISTINCT:
+    # 32 random bytes repeat few of each other and are never a text, but once in 10^13 keys.
+    if len(set(raw)) < _LEAST_DISTINCT or all(0x20 <= byte < 0x7F for byte in raw):
         raise SessionConfigError("this key is not random: sanic-cookies key makes one")
     return raw

@@ -116,7 +116,7 @@ def test_a_touch_moves_last_seen_and_expiry_only() -> None:
 
 def test_reading_changes_nothing_but_the_clock() -> None:
     """A record as read later is the same record."""
-    old = a_record()
+    old = a_record(previous_hash=b"p", previous_until=7.0, previous_reads=True, user_key="ann")
 
     assert {"now"} == differences(old, old.seen_at(NOW + 5))
 

@@ -1,0 +1,407 @@
+"""Sessions in the browser's own cookie: what opens, what does not, and what ended stays ended."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import pickle
+import random
+import secrets
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.fernet import Fernet
+
+from samples import Clock, a_draft
+from sanic_cookies import InMemory, SessionConfigError, SessionTooLarge
+from sanic_cookies.cli import main
+from sanic_cookies.interfaces.in_cookie import MAX_BYTES, InCookieEncrypted, InOneCookie
+from sanic_cookies.record import Draft, Outcome
+from sanic_cookies.token import Token
+
+COOKIE = "__Host-session"
+
+
+def a_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def bind(store: InCookieEncrypted, value: str | None = None) -> InOneCookie:
+    return store.bind("session", COOKIE, value)
+
+
+async def sealed(store: InCookieEncrypted, draft: Draft | None = None) -> str:
+    """Return the cookie of a new session."""
+    bound = bind(store)
+    assert await bound.create(draft or a_draft())
+    assert bound.value
+    return bound.value
+
+
+@pytest.fixture
+def store() -> InCookieEncrypted:
+    return InCookieEncrypted(a_key())
+
+
+@pytest.mark.parametrize(
+    "key", [a_key(), a_key().encode(), [a_key()], (a_key(), a_key())], ids=count()
+)
+async def test_a_random_key_is_taken(key: Any) -> None:
+    """32 random bytes in url-safe base64, as str or bytes, alone or several."""
+    store, draft = InCookieEncrypted(key), a_draft(payload=b"data")
+    record = await bind(store, await sealed(store, draft)).fetch("session", draft.sid)
+
+    assert record is not None
+    assert record.payload == b"data"
+
+
+def test_the_command_line_makes_keys_that_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `sanic-cookies key` prints can be used as it is, and is never the same."""
+    keys = set()
+    for _ in range(20):
+        assert main(["key"]) == 0
+        keys.add(capsys.readouterr().out.strip())
+
+    assert len(keys) == 20
+    InCookieEncrypted(list(keys))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        b"",
+        "secret",
+        "change-me",
+        encoded(secrets.token_bytes(16)),
+        encoded(secrets.token_bytes(31)),
+        encoded(secrets.token_bytes(33)),
+        a_key()[:-1],
+        a_key() + "=",
+        a_key() + "\n",
+        a_key()[:-2] + "ü=",
+        "!" * 44,
+        secrets.token_bytes(32).hex(),
+        encoded(bytes(32)),
+        encoded(b"\xff" * 32),
+        encoded(b"ab" * 16),
+        encoded(b"secret!!" * 4),
+        encoded(b"change-me-change-me-change-me-32"),
+        encoded(b"this-is-a-secret-key-change-me-!"),
+        encoded(b"0123456789abcdef0123456789abcdef"),
+        encoded(b"your 32 byte key goes right here"),
+    ],
+    ids=count(),
+)
+def test_a_key_that_nobody_made_at_random_is_refused(key: str | bytes) -> None:
+    """Short, repeated, typed by a person or no base64: refused, and the error says what to do."""
+    with pytest.raises(SessionConfigError, match="sanic-cookies key") as caught:
+        InCookieEncrypted(key)
+    with pytest.raises(SessionConfigError, match="sanic-cookies key"):
+        InCookieEncrypted([a_key(), key])
+    assert not key or str(key) not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [[], (), [None], [7], [[a_key()]]])
+def test_no_key_is_an_error(keys: Any) -> None:
+    """An empty ring seals nothing, and what is no text is no key."""
+    with pytest.raises(SessionConfigError):
+        InCookieEncrypted(keys)
+
+
+def test_nothing_of_the_keys_is_shown() -> None:
+    """Its `repr` counts keys and shows none."""
+    assert repr(InCookieEncrypted([a_key(), a_key()])) == "<InCookieEncrypted keys=2>"
+
+
+async def test_every_key_of_the_ring_opens_and_the_first_one_seals() -> None:
+    """A new key in front: old cookies open, and are sealed with the new key when written."""
+    old, new = a_key(), a_key()
+    draft = a_draft()
+    value = await sealed(InCookieEncrypted(old), draft)
+    bound = bind(InCookieEncrypted([new, old]), value)
+
+    assert bound.credential == bind(InCookieEncrypted(old), value).credential is not None
+    assert await bound.save(a_draft(sid=draft.sid, version=2)) is Outcome.SAVED
+
+    assert bind(InCookieEncrypted(new), bound.value).credential is not None
+    assert bind(InCookieEncrypted(old), bound.value).credential is None
+
+
+async def test_a_removed_key_opens_nothing_any_more() -> None:
+    """Without the key that sealed it, a cookie is no session, and no error."""
+    old, new, draft = a_key(), a_key(), a_draft()
+    bound = bind(InCookieEncrypted(new), await sealed(InCookieEncrypted(old), draft))
+
+    assert bound.credential is None
+    assert await bound.fetch("session", draft.sid) is None
+
+
+async def test_every_flipped_bit_is_noticed(store: InCookieEncrypted) -> None:
+    """Of fifty cookies each with any one bit changed, none opens."""
+    for number in range(50):
+        value = await sealed(store, a_draft(payload=bytes([number]) * number))
+        assert bind(store, value).credential is not None
+        raw = bytearray(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
+        for bit in range(len(raw) * 8):
+            raw[bit // 8] ^= 1 << bit % 8
+            changed = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+            assert bind(store, changed).credential is None
+            raw[bit // 8] ^= 1 << bit % 8
+
+
+async def test_every_changed_character_is_noticed_or_means_the_same(
+    store: InCookieEncrypted,
+) -> None:
+    """A cookie with one character replaced opens only if base64 reads the same bytes from it."""
+    value, dice = await sealed(store), random.Random(3)
+    padding = "=" * (-len(value) % 4)
+    raw = base64.urlsafe_b64decode(value + padding)
+    for place in range(len(value)):
+        character = dice.choice("ABCxyz019-_")
+        changed = value[:place] + character + value[place + 1 :]
+        same = base64.urlsafe_b64decode(changed + padding) == raw
+        assert (bind(store, changed).credential is not None) is same
+
+
+async def test_a_shortened_or_doubled_cookie_is_refused(store: InCookieEncrypted) -> None:
+    """No part of a cookie opens, nor does anything put before or behind it."""
+    value = await sealed(store)
+    changed = [value[:end] for end in range(len(value))]
+    changed += [value + "A", "A" + value, value + value, value + "é"]
+
+    assert [each for each in changed if bind(store, each).credential is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "cookie"),
+    [("auth_session", COOKIE), ("session", "__Host-auth_session"), ("session", "session")],
+)
+async def test_a_cookie_of_another_session_is_refused(
+    store: InCookieEncrypted, name: str, cookie: str
+) -> None:
+    """Sealed for one session under one name, it opens for no other, with the very same keys."""
+    value = await sealed(store)
+
+    assert store.bind(name, cookie, value).credential is None
+    assert store.bind("session", COOKIE, value).credential is not None
+
+
+@pytest.mark.parametrize(("ahead", "opens"), [(0, True), (60, True), (61, False), (10**6, False)])
+async def test_a_cookie_from_the_future_is_refused(ahead: int, opens: bool) -> None:
+    """Sealed by a clock a minute ahead it is taken, by more it is not."""
+    key = a_key()
+    value = await sealed(InCookieEncrypted(key, clock=Clock(1000.0 + ahead)))
+    bound = bind(InCookieEncrypted(key, clock=Clock(1000.0)), value)
+
+    assert (bound.credential is not None) is opens
+
+
+async def test_an_expired_cookie_is_no_session() -> None:
+    """The server's clock decides when it is over, whatever the browser kept."""
+    clock, draft = Clock(), a_draft(ttl=60)
+    store = InCookieEncrypted(a_key(), clock=clock)
+    value = await sealed(store, draft)
+    clock.forward(59)
+    assert await bind(store, value).fetch("session", draft.sid) is not None
+    clock.forward(1)
+
+    bound = bind(store, value)
+    assert await bound.fetch("session", draft.sid) is None
+    assert await bound.save(a_draft(sid=draft.sid, version=2)) is Outcome.GONE
+    assert bound.value is None
+
+
+def fields(**changes: Any) -> list[Any]:
+    values = {
+        "name": "session",
+        "sid": Token.generate().sid,
+        "version": 1,
+        "secret_hash": b"h" * 32,
+        "payload": b"",
+        "created_at": 0.0,
+        "last_seen": 0.0,
+        "expires_at": 1e12,
+        "deadline": None,
+        "rotated_at": 0.0,
+        "previous_hash": b"",
+        "previous_until": 0.0,
+        "previous_reads": False,
+        "user_key": None,
+        "now": 0.0,
+    }
+    return list({**values, **changes}.values())
+
+
+def sealed_by_hand(store: InCookieEncrypted, plain: bytes) -> str:
+    return store._ring("session", COOKIE).encrypt(plain).rstrip(b"=").decode()
+
+
+async def test_the_hand_made_record_of_these_tests_would_open(store: InCookieEncrypted) -> None:
+    """So the refusals below are due to what is wrong in them."""
+    value = sealed_by_hand(store, msgspec.msgpack.encode(fields()))
+
+    assert bind(store, value).credential is not None
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b"",
+        b"plain text",
+        b"{}",
+        pickle.dumps(fields()),
+        pickle.dumps({"user": "admin"}),
+        msgspec.json.encode({"v": 1, "d": {}}),
+        msgspec.msgpack.encode(None),
+        msgspec.msgpack.encode({}),
+        msgspec.msgpack.encode([]),
+        msgspec.msgpack.encode(fields()[:-1]),
+        msgspec.msgpack.encode([*fields(), 1]),
+        msgspec.msgpack.encode(fields(version="1")),
+        msgspec.msgpack.encode(fields(sid=7)),
+        msgspec.msgpack.encode(fields(expires_at="never")),
+        msgspec.msgpack.encode(fields()) + b"x",
+    ],
+    ids=count(),
+)
+async def test_what_is_sealed_but_no_record_is_refused(
+    store: InCookieEncrypted, plain: bytes
+) -> None:
+    """Even under the right key only a record opens: no pickle, no text, nothing half read."""
+    assert bind(store, sealed_by_hand(store, plain)).credential is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "=",
+        "plain",
+        "a" * 4096,
+        "ü" * 20,
+        "\udcff",
+        base64.urlsafe_b64encode(pickle.dumps({"user": "admin"})).decode(),
+        base64.urlsafe_b64encode(msgspec.msgpack.encode(fields())).decode(),
+        Fernet(Fernet.generate_key()).encrypt(msgspec.msgpack.encode(fields())).decode(),
+        Token.generate().value,
+    ],
+    ids=count(),
+)
+async def test_what_is_not_sealed_is_refused(store: InCookieEncrypted, value: str | None) -> None:
+    """Plain, pickled, foreign or no value at all: no session, no error, nothing to send."""
+    bound = bind(store, value)
+
+    assert bound.credential is None
+    assert bound.value is None
+    assert not await bound.delete("session", "a" * 22)
+
+
+async def test_the_value_needs_no_quotes(store: InCookieEncrypted) -> None:
+    """What is sent holds url-safe characters only, no padding."""
+    values = [await sealed(store, a_draft(payload=b"x" * size)) for size in range(40)]
+
+    for value in values:
+        assert value.replace("-", "").replace("_", "").isalnum()
+
+
+async def test_the_size_that_counts_is_that_of_the_cookie(store: InCookieEncrypted) -> None:
+    """Name and sealed value together fit into what browsers keep, or nothing is sent."""
+    fits, too_much, largest = 1000, 4000, 0
+    while too_much - fits > 1:
+        size = (fits + too_much) // 2
+        try:
+            value = await sealed(store, a_draft(payload=bytes(size)))
+        except SessionTooLarge:
+            too_much = size
+        else:
+            fits, largest = size, len(COOKIE) + len(value)
+    bound, draft = bind(store), a_draft(payload=bytes(too_much))
+    with pytest.raises(SessionTooLarge) as caught:
+        await bound.create(draft)
+
+    assert MAX_BYTES == caught.value.limit == 4096
+    assert MAX_BYTES - 32 < largest <= MAX_BYTES < caught.value.size < MAX_BYTES + 32
+    assert bound.value is None
+    assert await bound.fetch("session", draft.sid) is None
+
+
+async def test_a_save_that_is_too_large_keeps_what_was_there(store: InCookieEncrypted) -> None:
+    """The old value stays good, and no cookie is sent."""
+    draft = a_draft(payload=b"old")
+    bound = bind(store, await sealed(store, draft))
+    with pytest.raises(SessionTooLarge):
+        await bound.save(a_draft(sid=draft.sid, version=2, payload=b"x" * 5000))
+    record = await bound.fetch("session", draft.sid)
+
+    assert bound.value is None
+    assert record is not None
+    assert (record.version, record.payload) == (1, b"old")
+
+
+async def test_only_its_own_session_is_in_a_cookie(store: InCookieEncrypted) -> None:
+    """Another sid or another name finds, saves, touches and deletes nothing."""
+    draft, other = a_draft(), Token.generate().sid
+    bound = bind(store, await sealed(store, draft))
+
+    for name, sid in (("session", other), ("auth_session", draft.sid)):
+        assert await bound.fetch(name, sid) is None
+        assert await bound.save(a_draft(name=name, sid=sid, version=2)) is Outcome.GONE
+        await bound.touch(name, sid, 1, 60)
+        assert not await bound.delete(name, sid)
+    assert bound.value is None
+
+
+@pytest.mark.parametrize("revocable", [True, False])
+async def test_a_copy_of_an_ended_sessions_cookie(revocable: bool) -> None:
+    """With an interface for revocations logout is real; without one a copy stays good."""
+    store = InCookieEncrypted(a_key(), revocations=InMemory() if revocable else None)
+    draft = a_draft()
+    value = await sealed(store, draft)
+    bound = bind(store, value)
+    assert await bound.delete("session", draft.sid)
+    assert bound.value == ""
+    assert await bound.fetch("session", draft.sid) is None
+
+    thief = bind(store, value)
+    fetched = await thief.fetch("session", draft.sid)
+    saved = await thief.save(a_draft(sid=draft.sid, version=2))
+
+    assert (fetched is None) is revocable
+    assert saved is (Outcome.GONE if revocable else Outcome.SAVED)
+
+
+async def test_a_revocation_outlives_every_copy_of_the_cookie() -> None:
+    """It is remembered at least until the last copy has expired, and not for ever."""
+    clock = Clock()
+    revocations = InMemory(clock=clock)
+    store, draft = InCookieEncrypted(a_key(), revocations=revocations, clock=clock), a_draft(ttl=60)
+    value = await sealed(store, draft)
+    await bind(store, value).delete("session", draft.sid)
+    clock.forward(59)
+
+    assert await revocations.fetch("session", draft.sid) is not None
+    assert await bind(store, value).fetch("session", draft.sid) is None
+    clock.forward(1000)
+    assert await revocations.fetch("session", draft.sid) is None
+
+
+async def test_revocations_are_opened_and_closed_with_it() -> None:
+    """The interface for revocations has the life of the one that uses it."""
+    store = InCookieEncrypted(a_key(), revocations=InMemory())
+    before = asyncio.all_tasks()
+    await store.open()
+    assert len(asyncio.all_tasks() - before) == 1
+    await store.close()
+    assert asyncio.all_tasks() == before
+
+    without = InCookieEncrypted(a_key())
+    await without.open()
+    await without.close()
