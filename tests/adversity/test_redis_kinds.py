@@ -45,7 +45,7 @@ async def cluster(nodes: list[ClusterNode]) -> AsyncIterator[redis_asyncio.Redis
             await client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
     for client in clients:
         async with asyncio.timeout(30):
-            while not await knows_all(client):
+            while not await knows_all(client):  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0.05)
         await client.aclose()
     yield (client := redis_asyncio.RedisCluster.from_url(nodes[0].url))

@@ -1,0 +1,13 @@
+"""The app of `worker.py` for an ASGI server; the store's URL comes from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from worker import app, configure
+
+configure(os.environ["STORE_URL"], {"lease": 1.0, "max_hold": 2.0})
