@@ -201,14 +201,6 @@ class InterfaceContract(Contract):
         assert await interface.create(draft) is True
         assert (await kept(interface, draft)).payload == b"second"
 
-    async def test_simultaneous_repeats_of_a_create_are_true(self, interface: Interface) -> None:
-        """A create whose repetition overtakes it succeeds both times."""
-        draft = new_draft()
-
-        assert await asyncio.gather(*[interface.create(draft) for _ in range(CROWD)]) == (
-            [True] * CROWD
-        )
-
     async def test_simultaneous_creates_have_one_winner(self, interface: Interface) -> None:
         """Of many that create one sid at once exactly one succeeds, and it is the one stored."""
         await self._one_winner([interface])

@@ -386,6 +386,18 @@ class LeaseContract(Contract):
             await interface.release(draft.name, draft.sid, first.token)
         await held(interface, draft, new_claim(draft))
 
+    async def test_newcomer_passes_nobody(self, interface: Leasing) -> None:
+        """When a lease ends by itself, whoever has waited longest comes before a newcomer."""
+        draft = new_draft()
+        await stored(interface, draft)
+        waiter, newcomer = new_claim(draft), new_claim(draft)
+        await held(interface, draft, new_claim(draft, seconds=self.blink))
+        assert isinstance(await interface.acquire(draft.name, draft.sid, waiter), Busy)
+        await self.outlive()
+
+        assert isinstance(await interface.acquire(draft.name, draft.sid, newcomer), Busy)
+        await held(interface, draft, waiter)
+
     async def test_waiter_may_leave_the_line(self, interface: Leasing) -> None:
         """A waiter that gives its place up keeps nobody waiting."""
         draft = new_draft()
@@ -417,16 +429,16 @@ class LeaseContract(Contract):
 
     async def test_simultaneous_claims_have_one_winner(self, interface: Leasing) -> None:
         """Of many that ask for the lease at once exactly one gets it."""
-        await self._one_winner([interface])
+        await self._one_holder([interface])
 
     @needs("shared")
     async def test_simultaneous_claims_of_two_objects_have_one_winner(
         self, interface: Leasing, twin: Leasing
     ) -> None:
         """The same is true of two objects, as two processes would have them."""
-        await self._one_winner([interface, twin])
+        await self._one_holder([interface, twin])
 
-    async def _one_winner(self, interfaces: list[Leasing]) -> None:
+    async def _one_holder(self, interfaces: list[Leasing]) -> None:
         draft = new_draft()
         await stored(interfaces[0], draft)
         answers: list[Any] = await asyncio.gather(
