@@ -10,4 +10,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from worker import app, configure
 
+__all__ = ["app"]
+
 configure(os.environ["STORE_URL"], {"lease": 1.0, "max_hold": 2.0})
