@@ -1,0 +1,141 @@
+"""The public API as a type checker sees it: this file is checked by mypy and never run.
+
+A wrong or missing annotation of the package makes `make lint` fail here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+from sanic import HTTPResponse, Request, Sanic, json
+
+from sanic_cookies import (
+    Aioredis,
+    AsyncPG,
+    AuthSession,
+    GinoAsyncPG,
+    InCookieEncrypted,
+    InMemory,
+    Interface,
+    Redis,
+    Session,
+    SessionDict,
+    SessionError,
+    SessionNotSerializable,
+    SessionStoreError,
+    SessionTooLarge,
+    login_required,
+)
+
+app = Sanic("typed")
+
+memory: Interface = InMemory()
+redis: Interface = Redis("redis://127.0.0.1")
+postgres: Interface = AsyncPG("postgresql://127.0.0.1")
+older: list[Interface] = [Aioredis("redis://127.0.0.1"), GinoAsyncPG("postgresql://127.0.0.1")]
+sealed = InCookieEncrypted(["new", "old"], revocations=memory)
+
+session = Session(
+    app,
+    master_interface=redis,
+    session_name="session",
+    cookie_name="sid",
+    expiry=timedelta(days=7),
+    absolute_timeout=None,
+    secure="auto",
+    samesite="Strict",
+    lease=5,
+    max_waiters=4,
+    store_factory=SessionDict,
+    on_interface_error="raise",
+)
+auth = AuthSession(app, master_interface=sealed, expiry=3600, remember_expiry=timedelta(days=14))
+later = Session()
+later.init_app(app)
+
+Session(app, secure="sometimes")  # type: ignore[arg-type]
+Session(app, expiry="soon")  # type: ignore[arg-type]
+Session(app, on_interface_error="ignore")  # type: ignore[arg-type]
+Session(app, expirey=60)  # type: ignore[call-arg]
+Session(app, auth_key="user")  # type: ignore[call-arg]
+Session(app, master_interface=object())  # type: ignore[arg-type]
+
+session.add_interface(postgres)
+session.set_master_interface(memory, overwrite=False)
+
+assert_type(session.name, str)
+assert_type(session.is_shared, bool)
+
+
+@app.get("/")
+async def index(request: Request[Any, Any]) -> HTTPResponse:
+    """Use a session in every way."""
+    async with session.of(request) as sess:
+        assert_type(sess, SessionDict)
+        sess["visits"] = sess.get("visits", 0) + 1
+        mapping: MutableMapping[str, Any] = sess
+        sess.set_expiry(60)
+        sess.set_expiry(timedelta(hours=1))
+        sess.set_expiry(datetime.now(UTC))
+        sess.set_expiry(None)
+        sess.set_expiry("soon")  # type: ignore[arg-type]
+        await sess.save()
+        sess.rotate()
+        sess.flush()
+    assert_type(sess.sid, str | None)
+    assert_type(sess.is_locked(), bool)
+    assert_type(sess.is_modified, bool)
+    assert_type(sess.is_new, bool)
+    assert_type(sess.is_empty, bool)
+    assert_type(sess.accessed, bool)
+    assert_type(sess.created_at, float | None)
+    assert_type(sess.last_seen, float | None)
+    assert_type(sess.expires_at, float | None)
+    assert_type(sess.get_expiry_age(), int)
+    assert_type(sess.get_expiry_date(), datetime)
+    assert_type(sess.get_expire_at_browser_close(), bool)
+    assert_type(session.refresh_sid(sess), SessionDict)
+    return json({"length": len(mapping)})
+
+
+@app.post("/login")
+async def login(request: Request[Any, Any]) -> HTTPResponse:
+    """Log somebody in."""
+    await auth.login_user(request, {"id": 7}, duration=timedelta(hours=1), remember_me=True)
+    user: object = await auth.current_user()
+    assert_type(await auth.logout_user(request, logout_anon=False), None)
+    return json(user)
+
+
+@app.get("/account")
+@login_required()
+async def account(request: Request[Any, Any]) -> HTTPResponse:
+    """Show what only somebody who is logged in may see."""
+    return json(None)
+
+
+@app.get("/mine")
+@auth.login_required()
+async def mine(request: Request[Any, Any]) -> HTTPResponse:
+    """Do the same by the method."""
+    return json(None)
+
+
+async def administer() -> None:
+    """Use a session from outside of a request."""
+    assert_type(await session.exists("sid"), bool)
+    assert_type(await session.clear_expired(), int)
+
+
+def look_at(error: SessionError) -> None:
+    """Read what errors tell."""
+    assert_type(error.detail, str)
+    if isinstance(error, SessionTooLarge):
+        assert_type(error.size, int)
+        assert_type(error.limit, int)
+    if isinstance(error, SessionNotSerializable):
+        assert_type(error.path, str)
+    if isinstance(error, SessionStoreError):
+        assert_type(error.status_code, int)
