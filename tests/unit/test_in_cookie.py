@@ -405,3 +405,103 @@ async def test_revocations_are_opened_and_closed_with_it() -> None:
     without = InCookieEncrypted(a_key())
     await without.open()
     await without.close()
+
+
+async def test_a_cookie_is_created_once(store: InCookieEncrypted) -> None:
+    """A repeated creation with the same secret is a retry; with another the id is taken."""
+    token = Token.generate()
+    bound = bind(store, await sealed(store, a_draft(token)))
+
+    assert await bound.create(a_draft(token))
+    assert not await bound.create(a_draft(token.rotated()))
+    assert bound.value is None
+
+
+async def test_an_older_write_is_stale(store: InCookieEncrypted) -> None:
+    """A version that is not newer changes nothing and sends nothing."""
+    draft = a_draft(version=5)
+    bound = bind(store, await sealed(store, draft))
+
+    assert await bound.save(a_draft(sid=draft.sid, version=5)) is Outcome.STALE
+    assert bound.value is None
+
+
+async def test_a_touch_seals_a_new_expiry() -> None:
+    """A touch of the current version sends a cookie that lives longer; of another, none."""
+    clock, draft = Clock(), a_draft(ttl=60)
+    store = InCookieEncrypted(a_key(), clock=clock)
+    bound = bind(store, await sealed(store, draft))
+    clock.forward(50)
+    await bound.touch("session", draft.sid, 2, 60)
+    assert bound.value is None
+    await bound.touch("session", draft.sid, 1, 60)
+    clock.forward(50)
+    record = await bind(store, bound.value).fetch("session", draft.sid)
+
+    assert record is not None
+    assert record.last_seen == clock.now - 50
+
+
+def rotating(token: Token, former: Token, **changes: Any) -> Draft:
+    """Return the write that replaces the secret of `former`."""
+    return a_draft(
+        token,
+        **{
+            "version": 2,
+            "rotated": True,
+            "previous_hash": former.secret_hash,
+            "grace": 15.0,
+            **changes,
+        },
+    )
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_copy_from_before_a_rotation_is_recognised_as_that(reads: bool) -> None:
+    """With revocations, what was sealed before a rotation has the former secret, as in a store."""
+    clock, token = Clock(), Token.generate()
+    store = InCookieEncrypted(a_key(), revocations=InMemory(clock=clock), clock=clock)
+    value = await sealed(store, a_draft(token))
+    new = token.rotated()
+    bound = bind(store, value)
+    assert await bound.save(rotating(new, token, previous_reads=reads)) is Outcome.SAVED
+    clock.forward(5)
+
+    current = await bind(store, bound.value).fetch("session", token.sid)
+    assert current is not None
+    assert (current.secret_hash, current.previous_hash) == (new.secret_hash, token.secret_hash)
+
+    former = await bind(store, value).fetch("session", token.sid)
+    assert former is not None
+    assert (former.secret_hash, former.previous_hash) == (b"", token.secret_hash)
+    assert former.previous_until - former.now == pytest.approx(10)
+    assert former.previous_reads is reads
+
+
+async def test_a_copy_from_before_a_rotation_cannot_write() -> None:
+    """Of two copies of a cookie one can rotate; the other is refused and sends nothing."""
+    token = Token.generate()
+    store = InCookieEncrypted(a_key(), revocations=InMemory())
+    value = await sealed(store, a_draft(token))
+    first, second = bind(store, value), bind(store, value)
+    outcomes = await asyncio.gather(
+        first.save(rotating(token.rotated(), token)), second.save(rotating(token.rotated(), token))
+    )
+    third = bind(store, value)
+
+    assert sorted(each.value for each in outcomes) == ["gone", "saved"]
+    assert [first.value, second.value].count(None) == 1
+    assert await third.save(a_draft(token, version=2)) is Outcome.GONE
+    assert third.value is None
+
+
+async def test_a_revocation_lasts_as_long_as_the_absolute_end() -> None:
+    """A copy that somebody keeps using lives up to its absolute end, and so does the revocation."""
+    clock = Clock()
+    revocations = InMemory(clock=clock)
+    store = InCookieEncrypted(a_key(), revocations=revocations, clock=clock)
+    draft = a_draft(ttl=60, lifetime=600)
+    await bind(store, await sealed(store, draft)).delete("session", draft.sid)
+    clock.forward(600)
+
+    assert await revocations.fetch("session", draft.sid) is not None

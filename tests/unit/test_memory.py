@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from samples import Clock, a_draft
 from sanic_cookies.interfaces import memory
 from sanic_cookies.interfaces.memory import InMemory
 from sanic_cookies.record import Outcome, Record
+from sanic_cookies.token import Token
 
 SWEEP = "sanic_cookies.sweep"
 
@@ -321,6 +323,8 @@ def test_it_can_be_opened_in_one_loop_after_another() -> None:
 
 async def test_a_jump_of_the_wall_clock_expires_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sets the clock of the machine logs nobody out, and nobody in again."""
+    clock = signature(InMemory).parameters["clock"].default
+    assert clock is time.monotonic  # the default was bound at import: no patch below reaches it
     store = InMemory()
     lasting, over = a_draft(ttl=60), a_draft(ttl=0.0)
     await store.create(lasting)
@@ -351,3 +355,44 @@ async def test_nothing_of_the_contents_is_shown(store: InMemory) -> None:
     await store.create(draft)
 
     assert repr(store) == "<InMemory sessions=1>"
+
+
+async def test_a_taken_id_is_refused_and_a_repeated_creation_is_not(store: InMemory) -> None:
+    """Asked again with the same secret, after a lost reply, creation says yes; with another, no."""
+    token = Token.generate()
+    draft = a_draft(token, payload=b"first")
+    assert await store.create(draft)
+    assert await store.create(draft)
+    assert not await store.create(a_draft(token.rotated(), payload=b"second"))
+    record = await fetch(store, token.sid)
+
+    assert record is not None
+    assert record.payload == b"first"
+
+
+async def test_an_older_write_is_stale(store: InMemory) -> None:
+    """A version that is not newer than what is stored changes nothing."""
+    draft = a_draft(version=5, payload=b"five")
+    await store.create(draft)
+    for version in (1, 5):
+        late = a_draft(sid=draft.sid, version=version, payload=b"late")
+        assert await store.save(late) is Outcome.STALE
+    record = await fetch(store, draft.sid)
+
+    assert record is not None
+    assert (record.version, record.payload) == (5, b"five")
+
+
+async def test_a_touch_of_another_version_does_nothing(store: InMemory, clock: Clock) -> None:
+    """Who read an older record must not move the expiry of a newer one."""
+    draft = a_draft(version=5, ttl=60)
+    await store.create(draft)
+    before = await fetch(store, draft.sid)
+    clock.forward(1)
+    await store.touch("session", draft.sid, 4, 600)
+    await store.touch("session", Token.generate().sid, 5, 600)
+    after = await fetch(store, draft.sid)
+
+    assert before is not None
+    assert after is not None
+    assert (after.expires_at, after.last_seen) == (before.expires_at, before.last_seen)

@@ -64,10 +64,9 @@ def test_saving_needs_a_record_and_creating_needs_none() -> None:
         assert not situation.exists or act is not Act.CREATE
 
 
-def test_a_plan_releases_the_lock_unless_told_otherwise() -> None:
+def test_a_plan_does_nothing_but_release_unless_told_otherwise() -> None:
     """By default a plan writes nothing new, rotates nothing and gives the lock up."""
-    span = Span(idle=60, lifetime=None, ttl=60, persistent=True)
+    plan = Plan(Act.NOTHING, Span(idle=60, lifetime=None, ttl=60, persistent=True))
 
-    assert Plan(Act.NOTHING, span, None, False, False, False, False, True, None) == Plan(
-        Act.NOTHING, span
-    )
+    assert plan.release
+    assert not any((plan.payload, plan.changed, plan.rotate, plan.periodic, plan.renew))
