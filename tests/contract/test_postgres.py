@@ -253,16 +253,6 @@ async def test_one_sweeps_at_a_time(interface: AsyncPG, database: Connection, na
     assert await interface.sweep() == 5
 
 
-async def test_simultaneous_sweeps_count_each_row_once(
-    interface: AsyncPG, database: Connection, name: str
-) -> None:
-    """However many sweep at once, each row goes once."""
-    await fill(database, name, 500)
-    gone = await asyncio.gather(*(interface.sweep() for _ in range(8)))
-
-    assert sum(gone) == 500
-
-
 async def test_sweep_passes_over_locked_rows(
     interface: AsyncPG, database: Connection, name: str
 ) -> None:
