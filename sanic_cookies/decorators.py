@@ -38,7 +38,7 @@ def login_required(
     def find(request: Request) -> AuthSession:
         auth = getattr(request.app.ctx, session_name, None)
         if not isinstance(auth, AuthSession):
-            raise SessionConfigError(f"login_required: app.ctx.{session_name} is no AuthSession")
+            raise SessionConfigError(f"app.ctx.{session_name} is no AuthSession", served=True)
         return auth
 
     return guard(no_auth_handler, find)

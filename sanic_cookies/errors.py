@@ -37,16 +37,18 @@ class SessionError(SanicException):
 
 
 class SessionConfigError(SessionError):
-    """Options contradict each other or cannot work; raised at construction, never in a request."""
+    """Options contradict each other or cannot work; raised at construction wherever that shows."""
 
-    def __init__(self, detail: str) -> None:
-        """Make the error; no client ever sees it, so its text is the detail itself.
+    def __init__(self, detail: str, *, served: bool = False) -> None:
+        """Make the error.
 
         Args:
             detail: What is wrong, and what to change.
+            served: It shows in a request only: its text is then public and says nothing.
         """
-        self.public_message = detail
-        super().__init__()
+        if not served:
+            self.public_message = detail
+        super().__init__(detail if served else "")
         self.detail = detail
 
 

@@ -72,7 +72,7 @@ def _guarded(
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         request = _request_in(args)
         if request is None:
-            raise SessionConfigError("login_required: the handler was called without a request")
+            raise SessionConfigError("a guarded handler was called without a request", served=True)
         if request.method not in _EXEMPT:
             auth = find(request)
             if await auth.current_user(request) is None:

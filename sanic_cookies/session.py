@@ -240,11 +240,13 @@ class Session:
         sess = getattr(request.ctx, self.name, None)
         if sess is None:
             if self._app is None:
-                raise SessionConfigError(f"{self.name} is not attached: call init_app(app)")
+                raise SessionConfigError(f"{self.name} lacks init_app(app)", served=True)
             Wiring.of(self._app).adopt(request)
             sess = getattr(request.ctx, self.name)
         if not isinstance(sess, SessionDict):
-            raise SessionConfigError(f"request.ctx.{self.name} is not a session: who set it?")
+            raise SessionConfigError(
+                f"request.ctx.{self.name} is not a session: who set it?", served=True
+            )
         return sess
 
     # Life with the server.
