@@ -1,57 +1,38 @@
 """A session in a handler: enter, body, exit.
 
-Law 1: everything that decides whether a session is written, moved or ended stands in this file
-(and in `plan.decide`, its table). Interfaces never decide, listeners never lock.
-Law 2: no record is created by reading, none is revived by writing.
-Law 3: every wait has an end, every lock a lease, every failure a name.
+Law: every wait has an end, every lock a lease, every failure a name. (What is decided at the exit,
+and its laws, stand in `writer`.)
 
 Theory of operation. `async with` takes the lock of this process, then the store's lease together
 with the record. The body works on the decoded content. A clean exit compares the encoded content
 with what was loaded and writes it, if it differs, in the step that gives the lease back. An
 exception forgets the content and gives the lease back. Either exit is one coroutine that a
 cancellation of the request does not stop half way.
+
+The class is built in five storeys, each of one idea: `mapping` (a dict), `reader` (knows what is
+stored), `locker` (keeps others out), `writer` (decides and writes), and this.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import logging
-import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from math import ceil
 from types import TracebackType
 from typing import Any, Self
 
-from . import content as contents
-from . import expiry
 from .changes import Changes
 from .content import Content, Identity
-from .errors import (
-    ResponseStarted,
-    SessionError,
-    SessionInterrupted,
-    SessionLockLost,
-    SessionNotLoaded,
-    SessionStoreError,
-    SessionTooLarge,
-)
+from .errors import SessionNotLoaded, SessionStoreError
 from .exchange import Exchange
-from .interfaces.fan_out import BoundFanOut
-from .locker import SessionLocker
 from .mapping import MIXED, Status, warn
-from .plan import Act, Plan, Situation, decide
-from .record import Draft, Outcome, Record
+from .plan import Act, Plan
 from .runtime import Runtime
-from .token import Token
-
-logger = logging.getLogger("sanic_cookies")
-
-_CREATE_TRIES = 3
+from .writer import SessionWriter
 
 
-class SessionDict(SessionLocker):
+class SessionDict(SessionWriter):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
@@ -59,11 +40,7 @@ class SessionDict(SessionLocker):
         super().__init__(runtime, exchange)
         self._undestroyed: dict[str, Any] | None = None
         self._savepoints: list[dict[str, Any]] = []
-        self._merged = Changes()
-        self._doomed: list[str] = []
         self._closing = False
-        self._written = False
-        self._logged_in = False  # by this block, and not yet stored
 
     # Enter.
 
@@ -177,80 +154,6 @@ class SessionDict(SessionLocker):
             self._owner = None
             self._leave_gate()
 
-    def _plan(self, release: bool) -> Plan:
-        """Decide what happens to the record; nothing is written before this has succeeded."""
-        settings, content = self._runtime.settings, self._content or Content()
-        exists = self._status is Status.LIVE
-        payload = b"" if content.is_empty else contents.pack(settings.codec, content)
-        changed = payload != self._payload
-        age = self._age()
-        span = expiry.span(settings.policy, content, age)
-        periodic = exists and not self._rotate and self._renewal_due(age)
-        renew = self._rotate or self._renew or settings.save_every_request
-        if exists and self._record is not None:
-            unseen = self._record.now - self._record.last_seen
-            renew = renew or span.touch_due(unseen + time.monotonic() - self._read_at)
-        act = decide(
-            Situation(
-                exists=exists,
-                ended=self._status is Status.DEAD,
-                empty=content.is_empty,
-                expired=span.ttl <= 0,
-                changed=changed,
-                rotate=self._rotate or periodic,
-                renew=renew,
-            )
-        )
-        if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
-            raise self._lost("lease or max_hold were over before the block ended")
-        if act is None or (self._rotate and self._muted):
-            raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
-        plan = Plan(
-            act=act,
-            payload=payload,
-            changed=changed,
-            span=span,
-            rotate=self._rotate or periodic,
-            periodic=periodic,
-            renew=renew,
-            own_life=self._renew,
-            release=release,
-            user_key=self._user_key(content),
-        )
-        self._check(plan, content)
-        return plan
-
-    def _check(self, plan: Plan, content: Content) -> None:
-        """Refuse what must not be written, before anything is."""
-        settings = self._runtime.settings
-        if plan.act not in (Act.CREATE, Act.SAVE):
-            return
-        in_cookie = isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
-        needs_cookie = plan.act is Act.CREATE or plan.rotate or in_cookie
-        if needs_cookie and self._exchange.begun:
-            raise ResponseStarted
-        if plan.changed and plan.payload is not None:
-            contents.require_faithful(settings.codec, plan.payload, content)
-            if len(plan.payload) > settings.max_bytes:
-                raise SessionTooLarge(len(plan.payload), settings.max_bytes)
-
-    def _renewal_due(self, age: float) -> bool:
-        every, record = self._runtime.settings.renew_every, self._record
-        if every is None or record is None or self._muted or self._exchange.begun:
-            return False
-        return record.created_at + age - record.rotated_at >= every
-
-    async def _carry_out(self, plan: Plan) -> None:
-        await self._end_doomed()
-        if plan.act is Act.CREATE:
-            await self._create(plan)
-        elif plan.act is Act.SAVE:
-            await self._save(plan)
-        elif plan.act is Act.DELETE:
-            await self._delete()
-        elif plan.release:
-            await self._end_lease()
-
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
         self._unlocked, self._merged = self._merged, Changes()
@@ -258,152 +161,6 @@ class SessionDict(SessionLocker):
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
             self._undestroyed = None
-
-    async def _create(self, plan: Plan) -> None:
-        """Store a new record. It needs no lease: nobody else knows its id."""
-        for _ in range(_CREATE_TRIES):
-            token = Token.generate()
-            draft = self._draft(plan, token.sid, 1, token.secret_hash)
-            if await self._store.create(draft, self._budget):
-                break
-        else:
-            raise SessionStoreError("no free id was found")
-        self._token, self._credential, self._located = token, token.credential, True
-        self._status, self._muted, self._lease = Status.LIVE, False, None
-        self._stored(plan, Record.begun(draft, self._runtime.settings.clock()))
-        self._send_cookie(plan)
-        self._announce("created", plan)
-
-    async def _save(self, plan: Plan) -> None:
-        record, token = self._record, self._token
-        assert record is not None  # noqa: S101 - SAVE means that it exists
-        if plan.rotate:
-            token = Token(record.sid, Token.generate().secret)
-        secret_hash = token.secret_hash if token is not None else record.secret_hash
-        draft = self._draft(plan, record.sid, record.version + 1, secret_hash)
-        pass_on = plan.release and not plan.rotate and self._may_pass_on()
-        await self._commit(draft, plan.release and not pass_on)
-        if plan.rotate and token is not None:
-            self._token, self._credential = token, token.credential
-        now = record.now + time.monotonic() - self._read_at
-        self._stored(plan, record.updated(draft, now))
-        if pass_on:
-            self._prepare_gift()
-        self._send_cookie(plan)
-        self._announce("rotated" if plan.rotate else "saved", plan)
-
-    def _announce(self, event: str, plan: Plan) -> None:
-        """Tell listeners what has been stored; a login is one from now on only."""
-        emit, sid = self._runtime.emit, self.sid
-        emit(event, sid=sid)
-        if self._logged_in:
-            self._logged_in = False
-            emit("login", sid=sid, user_key=plan.user_key)
-
-    async def _commit(self, draft: Draft, release: bool) -> None:
-        lease, settings = self._lease, self._runtime.settings
-        token = None if lease is None else lease.token
-        try:
-            outcome = await self._store.commit(draft, token, release, self._budget, settings.lease)
-        except SessionError:
-            if lease is not None:
-                # It may or may not have been written; the lease at least is not to linger.
-                self._runtime.background.spawn(self._return(lease))
-            raise
-        if release:
-            self._lease = None
-        if outcome is Outcome.GONE:
-            self._forget(Status.DEAD)
-            self._lease = None
-            self._exchange.withdraw(settings.cookie)
-            self._runtime.stats.interrupted += 1
-            raise SessionInterrupted("the session ended while the block ran")
-        if outcome is not Outcome.SAVED:
-            self._lease = None
-            raise self._lost(f"the store refused the write: {outcome.value}")
-
-    def _lost(self, reason: str) -> SessionLockLost:
-        label, name = self._exchange.label, self._runtime.settings.name
-        self._runtime.stats.locks_lost += 1
-        logger.error("%s: the route %r lost its lock: %s", name, label, reason)
-        self._runtime.emit("lost", sid=self.sid, route=label)
-        return SessionLockLost(reason)
-
-    async def _delete(self) -> None:
-        assert self._record is not None  # noqa: S101 - DELETE means that it exists
-        sid = self._record.sid
-        await self._store.delete(self._runtime.settings.name, sid, self._budget)
-        self._ended(sid)
-
-    async def _end_doomed(self) -> None:
-        while self._doomed:
-            sid = self._doomed[-1]
-            await self._store.delete(self._runtime.settings.name, sid, self._budget)
-            self._doomed.pop()
-            self._remove_cookie()
-            self._runtime.emit("ended", sid=sid)
-
-    def _draft(self, plan: Plan, sid: str, version: int, secret_hash: bytes) -> Draft:
-        settings, record = self._runtime.settings, self._record
-        former = record.secret_hash if plan.rotate and record is not None else b""
-        return Draft(
-            name=settings.name,
-            sid=sid,
-            version=version,
-            secret_hash=secret_hash,
-            payload=plan.payload if plan.changed else None,
-            ttl=plan.span.ttl,
-            renew=plan.renew or plan.rotate or record is None,
-            lifetime=plan.span.lifetime,
-            age=self._age(),
-            rotated=plan.rotate and record is not None,
-            previous_hash=former,
-            grace=settings.rotation_grace,
-            previous_reads=plan.periodic,
-            user_key=plan.user_key,
-        )
-
-    def _user_key(self, content: Content) -> str | None:
-        """Return whose session it is; without a login it is nobody's."""
-        user_key = self._runtime.settings.user_key
-        if content.identity is None or user_key is None:
-            return None
-        return user_key(content.identity.user)
-
-    def _stored(self, plan: Plan, record: Record) -> None:
-        self._record, self._read_at = record, time.monotonic()
-        self._payload = plan.payload or b""
-        self._merged = Changes()
-        self._rotate = self._renew = False
-        self._written = True
-
-    # Cookies.
-
-    def _send_cookie(self, plan: Plan) -> None:
-        """Send the cookie if it is new, or if its age has to follow the session's expiry."""
-        spec, exchange = self._runtime.settings.cookie, self._exchange
-        if exchange.begun:
-            return
-        max_age = ceil(plan.span.ttl) if plan.span.persistent else None
-        if isinstance(self._store, BoundFanOut):
-            for suffix, value in self._store.take_cookies():
-                exchange.send(spec, value, max_age, suffix)
-            if self._store.master_lives_in_cookie:
-                return
-        # A cookie that is to end with the browser from now on must lose the age that it had.
-        follows = plan.own_life or (plan.renew and plan.span.persistent)
-        due = plan.act is Act.CREATE or plan.rotate or follows
-        if due and self._token is not None and not self._muted:
-            exchange.send(spec, self._token.value, max_age)
-
-    def _remove_cookie(self) -> None:
-        exchange, spec = self._exchange, self._runtime.settings.cookie
-        if exchange.begun or self._muted:
-            return
-        exchange.send(spec, "", None)
-        if isinstance(self._store, BoundFanOut):
-            for suffix, value in self._store.take_cookies():
-                exchange.send(spec, value, None, suffix)
 
     # Logging in; called by `AuthSession`.
 
@@ -492,14 +249,6 @@ class SessionDict(SessionLocker):
         self._rotate = self._renew = self._logged_in = False
         self._undestroyed = None
         self._savepoints = [self._savepoint() for _ in self._savepoints]
-
-    def _ended(self, sid: str) -> None:
-        self._remove_cookie()
-        self._forget(Status.NEW)
-        self._credential, self._token, self._located = None, None, True
-        self._rotate, self._lease = False, None
-        self._blind, self._unlocked = None, Changes()
-        self._runtime.emit("ended", sid=sid)
 
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.

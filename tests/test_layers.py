@@ -32,6 +32,7 @@ LAYERS = [
     ["mapping"],
     ["reader"],
     ["locker"],
+    ["writer"],
     ["session_dict"],
     ["wiring"],
     ["session"],
