@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from secrets import token_urlsafe
 from typing import NamedTuple
@@ -47,18 +48,24 @@ class Lease(NamedTuple):
     passes: int = 0
 
 
-class Gift(NamedTuple):
+class Bequest(NamedTuple):
     """What a block hands to the next one of its process, with the lock.
 
     Attributes:
         lease: The lease, just prolonged.
         record: The record, just written.
         read_at: Monotonic seconds at which `record.now` was right.
+        give_back: Gives the lease back to the store.
     """
 
     lease: Lease
     record: Record
     read_at: float
+    give_back: Callable[[Lease], object]
+
+    def drop(self) -> None:
+        """Give the lease back: nobody of this process wants it any more."""
+        self.give_back(self.lease)
 
 
 class SessionLocker(SessionReader):
@@ -70,7 +77,7 @@ class SessionLocker(SessionReader):
         self._gate: asyncio.Lock | None = None
         self._hold: Hold | None = None
         self._lease: Lease | None = None
-        self._gift: Gift | None = None
+        self._gift: Bequest | None = None
         self._held_since = 0.0
 
     def is_locked(self) -> bool:
@@ -132,7 +139,7 @@ class SessionLocker(SessionReader):
     async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
         """Read the record and take the lease; say whether another process had to be waited for."""
         gift = hold.take_gift()
-        if isinstance(gift, Gift):
+        if isinstance(gift, Bequest):
             self._judge(gift.record)
             self._read_at, self._lease = gift.read_at, gift.lease
             self._runtime.stats.passed_on += 1
@@ -244,7 +251,13 @@ class SessionLocker(SessionReader):
         """Leave lease and record to the next block; both have just been confirmed by the store."""
         lease, record = self._lease, self._record
         if lease is not None and record is not None:
-            self._gift = Gift(lease._replace(passes=lease.passes + 1), record, self._read_at)
+            spawn = self._runtime.background.spawn
+            self._gift = Bequest(
+                lease._replace(passes=lease.passes + 1),
+                record,
+                self._read_at,
+                lambda lease: spawn(self._return(lease)),
+            )
 
     async def _end_lease(self) -> None:
         """Give the lease back without writing, or prolong it for the next block of this process."""
@@ -268,9 +281,7 @@ class SessionLocker(SessionReader):
         if hold is None:
             return
         self._report_hold()
-        if not hold.release(gift) and gift is not None:
-            # Who was to have it is gone meanwhile.
-            self._runtime.background.spawn(self._return(gift.lease))
+        hold.release(gift)
 
     def _report_hold(self) -> None:
         held = time.monotonic() - self._held_since

@@ -18,11 +18,18 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from .errors import SessionLockTimeout
 
 Key: TypeAlias = tuple[str, str]
+
+
+class Gift(Protocol):
+    """What a holder leaves for the next one."""
+
+    def drop(self) -> None:
+        """Called if there is no next one to have it."""
 
 
 class Hold:
@@ -37,7 +44,7 @@ class Hold:
     __slots__ = ("_entry", "_gift", "_key", "_over", "_renewal", "_table", "label", "lost", "who")
 
     def __init__(
-        self, table: LockTable, key: Key, entry: _Entry, who: bytes, label: str, gift: object
+        self, table: LockTable, key: Key, entry: _Entry, who: bytes, label: str, gift: Gift | None
     ) -> None:
         """Made by the table only."""
         self._table, self._key, self._entry, self.who = table, key, entry, who
@@ -46,7 +53,7 @@ class Hold:
         self._over: asyncio.TimerHandle | None = None
         self._renewal: asyncio.TimerHandle | None = None
 
-    def take_gift(self) -> object:
+    def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
         gift, self._gift = self._gift, None
         return gift
@@ -81,20 +88,19 @@ class Hold:
         self.lost = True
         self.release()
 
-    def release(self, gift: object = None) -> bool:
+    def release(self, gift: Gift | None = None) -> None:
         """Let the longest waiter in; a second call does nothing.
 
         Args:
-            gift: Left for the next holder, if it presented the same secret as this one.
-
-        Returns:
-            Whether the next holder got the gift.
+            gift: Left for the next holder, if it presented the same secret as this one; otherwise
+                dropped.
         """
         for timer in (self._over, self._renewal):
             if timer is not None:
                 timer.cancel()
         self._over = self._renewal = None
-        return self._table.hand_over(self._key, self._entry, self, gift)
+        if not self._table.hand_over(self._key, self._entry, self, gift) and gift is not None:
+            gift.drop()
 
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
@@ -188,7 +194,7 @@ class LockTable:
         finally:
             timer.cancel()
 
-    def hand_over(self, key: Key, entry: _Entry, hold: Hold, gift: object) -> bool:
+    def hand_over(self, key: Key, entry: _Entry, hold: Hold, gift: Gift | None) -> bool:
         """Pass what `hold` held to the next in line; nothing happens if it holds no more.
 
         Returns:

@@ -212,13 +212,16 @@ class FanOut:
         """
         master = self._master
         existed: bool = await master.call(master.interface.delete, name, sid, budget=budget)
-        for guard in self._others:
-            try:
-                await self._bury(guard, name, sid)
-            except SessionStoreError:
-                if len(self._background) < MAX_RETRIES_UNDER_WAY:
-                    self._background.spawn(self._bury_later(guard, name, sid))
+        if self._others:
+            await asyncio.gather(*(self._bury_or_retry(each, name, sid) for each in self._others))
         return existed
+
+    async def _bury_or_retry(self, guard: Guard, name: str, sid: str) -> None:
+        try:
+            await self._bury(guard, name, sid)
+        except SessionStoreError:
+            if len(self._background) < MAX_RETRIES_UNDER_WAY:
+                self._background.spawn(self._bury_later(guard, name, sid))
 
     async def _spread(self, draft: Draft) -> None:
         if self._others:

@@ -89,8 +89,11 @@ class Guard:
         """
         if self.is_down:
             raise SessionStoreError(f"{self.label} is taken as down")
-        self._probing = self._down_until is not None
+        probe = self._down_until is not None
+        self._probing = self._probing or probe
         began = time.monotonic()
+        # A call cut short because its request had spent its time says nothing of the store.
+        hurried = budget.left < self._timeout
         try:
             async with asyncio.timeout(min(self._timeout, max(budget.left, 0))):
                 result = await method(*args)
@@ -98,16 +101,17 @@ class Guard:
             self._down_until = None
             raise
         except Exception as error:
-            raise self._failed(method.__name__, error) from error
+            raise self._failed(method.__name__, error, hurried) from error
         else:
             self._down_until = None
             return result
         finally:
-            self._probing = False
+            if probe:
+                self._probing = False
             budget.left -= time.monotonic() - began
 
-    def _failed(self, operation: str, error: Exception) -> SessionStoreError:
-        if _means_down(error):
+    def _failed(self, operation: str, error: Exception, hurried: bool) -> SessionStoreError:
+        if _means_down(error) and not (hurried and isinstance(error, TimeoutError)):
             self._down_until = time.monotonic() + DOWN_SECONDS
         # The class alone: a driver's text may hold an address, a statement or a value.
         cause = type(error).__name__

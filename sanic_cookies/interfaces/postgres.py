@@ -161,7 +161,11 @@ class AsyncPG:
             timedelta(seconds=draft.age),
             draft.user_key,
         )
-        return bool(row[0])
+        if row is not None:
+            return True
+        # Taken; perhaps by this very draft, when the reply to the first try was lost.
+        present = await self.fetch(draft.name, draft.sid)
+        return present is not None and present.secret_hash == draft.secret_hash
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""

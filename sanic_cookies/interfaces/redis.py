@@ -229,13 +229,17 @@ class Redis:
         call = self._client.execute_command
         # Replies are bytes even on a client that decodes: payloads are not text.
         try:
-            return await call("EVALSHA", script.sha, 1, key, *args, NEVER_DECODE=True)
-        except NoScriptError:
-            return await call("EVAL", script.text, 1, key, *args, NEVER_DECODE=True)
+            try:
+                reply = await call("EVALSHA", script.sha, 1, key, *args, NEVER_DECODE=True)
+            except NoScriptError:
+                reply = await call("EVAL", script.text, 1, key, *args, NEVER_DECODE=True)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
             raise
+        if reply == b"foreign":
+            raise RecordUnreadable("the hash has not our fields")
+        return reply
 
 
 def _record(name: str, sid: str, reply: list[Any]) -> Record:

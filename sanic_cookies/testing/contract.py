@@ -201,6 +201,15 @@ class InterfaceContract(Contract):
         assert await interface.create(draft) is True
         assert (await kept(interface, draft)).payload == b"second"
 
+    async def test_simultaneous_repeats_of_a_create_are_all_true(
+        self, interface: Interface
+    ) -> None:
+        """A create that is retried while the first try is still under way succeeds too."""
+        draft = new_draft()
+        made = await asyncio.gather(*(interface.create(draft) for _ in range(CROWD)))
+
+        assert made == [True] * CROWD
+
     async def test_simultaneous_creates_have_one_winner(self, interface: Interface) -> None:
         """Of many that create one sid at once exactly one succeeds, and it is the one stored."""
         await self._one_winner([interface])

@@ -290,7 +290,7 @@ async def acquire(interface: AsyncPG, draft: Draft) -> Any:
 
 STEPS: dict[str, Step] = {
     "fetch": lambda interface, draft: interface.fetch(draft.name, draft.sid),
-    "create": lambda interface, draft: interface.create(draft),
+    "create": lambda interface, draft: interface.create(new_draft()),
     "save": lambda interface, draft: interface.save(following(draft)),
     "acquire": acquire,
     "commit": commit,

@@ -195,3 +195,31 @@ async def test_given_client_stays_open(client: redis.asyncio.Redis) -> None:
 
     assert await client.ping() is True
     assert client.connection_pool._available_connections[0].is_connected
+
+
+@pytest.mark.parametrize("name", ["fetch", "acquire", "commit"])
+async def test_hash_of_somebody_else_is_unreadable(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
+) -> None:
+    """A hash with none of our fields is an unreadable record and stays as it is: no free sid."""
+    draft = new_draft()
+    key = f"{prefix}{draft.name}:{draft.sid}"
+    await client.hset(key, "foreign", "1")
+
+    with pytest.raises(RecordUnreadable):
+        await STEPS[name](interface, draft)
+    assert await interface.create(draft) is False
+    assert await client.hgetall(key) == {b"foreign": b"1"}
+
+
+@pytest.mark.parametrize("name", READS_OR_WRITES)
+async def test_another_type_is_unreadable_without_scripts(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
+) -> None:
+    """A key of another type is unreadable also for a server that has lost our scripts."""
+    draft = new_draft()
+    await client.rpush(f"{prefix}{draft.name}:{draft.sid}", "a")
+    await client.script_flush()
+
+    with pytest.raises(RecordUnreadable):
+        await STEPS[name](interface, draft)

@@ -261,42 +261,78 @@ async def test_the_last_one_cancelled_in_his_tick_leaves_the_table_empty(table: 
     assert len(table) == 0
 
 
+class Gift:
+    """What a holder leaves; knows whether it was dropped."""
+
+    dropped = 0
+
+    def drop(self) -> None:
+        """Take note."""
+        self.dropped += 1
+
+
 async def test_what_a_holder_leaves_goes_to_the_next_with_the_same_secret(
     table: LockTable,
 ) -> None:
     """Who presents the same secret may go on with the lease and the record that were left."""
-    hold = await acquire(table)
+    hold, gift = await acquire(table), Gift()
     task = await waiting(table)
 
     assert table.next_in_line(KEY) == OWNER
-    assert hold.release("gift")
-    assert (await task).take_gift() == "gift"
+    hold.release(gift)
+    assert (await task).take_gift() is gift
     assert task.result().take_gift() is None
     assert table.next_in_line(KEY) is None
-    assert not task.result().release("gift")
+    assert gift.dropped == 0
+
+
+async def test_a_gift_that_nobody_takes_is_dropped(table: LockTable) -> None:
+    """With nobody in line the gift is dropped, once, so that its lease does not linger."""
+    hold, gift = await acquire(table), Gift()
+
+    hold.release(gift)
+
+    assert gift.dropped == 1
+    assert len(table) == 0
 
 
 async def test_a_stranger_is_left_nothing(table: LockTable) -> None:
-    """Another secret's waiter takes the turn and nothing else; who lets go is told so."""
-    hold = await acquire(table)
+    """Another secret's waiter takes the turn and nothing else; the gift is dropped."""
+    hold, gift = await acquire(table), Gift()
     task = await waiting(table, who=STRANGER)
 
     assert table.next_in_line(KEY) == STRANGER
-    assert not hold.release("gift")
+    hold.release(gift)
     assert (await task).take_gift() is None
+    assert gift.dropped == 1
     task.result().release()
 
 
 async def test_a_gift_is_handed_on_by_one_who_is_cancelled_in_his_tick(table: LockTable) -> None:
     """Who cannot take the turn that came leaves what came with it to the next."""
-    hold = await acquire(table)
+    hold, gift = await acquire(table), Gift()
     gone = await waiting(table)
     follower = await waiting(table)
-    assert hold.release("gift")
+    hold.release(gift)
     gone.cancel()
 
-    assert (await follower).take_gift() == "gift"
+    assert (await follower).take_gift() is gift
+    assert gift.dropped == 0
     follower.result().release()
+
+
+async def test_a_gift_is_dropped_if_the_last_one_is_cancelled_in_his_tick(
+    table: LockTable,
+) -> None:
+    """If nobody follows the one who cannot take his turn, what came with it is dropped."""
+    hold, gift = await acquire(table), Gift()
+    gone = await waiting(table)
+    hold.release(gift)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+
+    assert gift.dropped == 1
+    assert len(table) == 0
 
 
 async def test_the_next_in_line_is_one_who_still_waits(table: LockTable) -> None:

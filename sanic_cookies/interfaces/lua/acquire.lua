@@ -6,7 +6,7 @@
 local key, token = KEYS[1], ARGV[1]
 local f = redis.call('HMGET', key, 'v', 'h', 'b', 'c', 's', 'd', 'o', 'p', 'g', 'r', 'u',
   'lt', 'lu', 'lh', 'q')
-if not f[1] then return false end
+if not f[1] then return redis.call('EXISTS', key) == 1 and 'foreign' end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local former = ARGV[3] == f[8] and f[10] == '1' and now < tonumber(f[9])

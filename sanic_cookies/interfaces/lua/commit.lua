@@ -4,7 +4,7 @@
 -- Without release the lease is prolonged.
 local key, token = KEYS[1], ARGV[13]
 local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q')
-if not f[1] then return 'gone' end
+if not f[1] then return redis.call('EXISTS', key) == 1 and 'foreign' or 'gone' end
 if token ~= '' and f[2] ~= token then
   -- A retry of a commit that did happen, or a holder whose lease has gone to somebody else.
   return f[3] == token and 'saved' or 'lost'

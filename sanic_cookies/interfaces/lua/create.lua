@@ -1,8 +1,9 @@
 -- Stores a new record; refuses a sid that is taken. KEYS[1]: the session.
 -- ARGV: version, hash, payload, ttl, lifetime or '', age, user or ''.  Times in milliseconds.
 -- The same hash again is a retry whose first reply was lost: it is answered alike.
-local taken = redis.call('HGET', KEYS[1], 'h')
-if taken then return taken == ARGV[2] and 1 or 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.call('HGET', KEYS[1], 'h') == ARGV[2] and 1 or 0
+end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local deadline = ''

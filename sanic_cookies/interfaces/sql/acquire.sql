@@ -36,6 +36,12 @@ WITH taken AS (
        greatest(0, extract(epoch FROM lease_until - clock_timestamp()))::float8 AS seconds,
        version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
        previous_hash, previous_until, previous_reads, user_key
+), others AS (
+    -- The locking read sees the row as it is now; a plain one would still see what another's
+    -- statement, which this one had to wait for, has changed or deleted.
+    SELECT * FROM {table}
+    WHERE name = $1 AND sid = $2 AND NOT EXISTS (SELECT FROM taken)
+    FOR SHARE
 )
 SELECT *, clock_timestamp() AS now FROM taken
 UNION ALL
@@ -50,6 +56,4 @@ SELECT CASE
        version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
        previous_hash, previous_until, previous_reads, user_key,
        clock_timestamp()
-FROM {table}
-WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
-  AND NOT EXISTS (SELECT FROM taken)
+FROM others WHERE expires_at > clock_timestamp()

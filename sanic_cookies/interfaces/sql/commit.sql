@@ -26,6 +26,12 @@ WITH saved AS (
     WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp() AND version < $3
       AND ($13::text IS NULL OR lease_token = $13)
     RETURNING CASE WHEN $14 THEN lease_token END AS next
+), present AS (
+    -- The locking read sees the row as it is now; a plain one would still see what another's
+    -- statement, which this one had to wait for, has changed or deleted.
+    SELECT version, lease_token, last_token, expires_at FROM {table}
+    WHERE name = $1 AND sid = $2 AND NOT EXISTS (SELECT FROM saved)
+    FOR SHARE
 )
 SELECT CASE
     WHEN EXISTS (SELECT FROM saved) THEN 'saved'
@@ -36,7 +42,7 @@ SELECT CASE
             WHEN last_token = $13 THEN 'saved'
             ELSE 'lost'
         END
-        FROM {table} WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
+        FROM present WHERE expires_at > clock_timestamp()
     )
 END, (
     SELECT pg_notify('sanic_cookies_' || split_part(next, '.', 1), next)
