@@ -18,7 +18,7 @@ from .record import RecordUnreadable
 FORMAT = 1
 
 # The fields of `Identity` and `Life` in their order, as they stand in the tree.
-_Who = tuple[Any, float, float | None, float | None, bool | None, bool]
+_Who = tuple[Any, float, float | None, float | None, bool | None, bool, float, str, str, str]
 _Life = tuple[float | None, float | None, bool]
 
 
@@ -35,6 +35,10 @@ class Identity:
         idle: Seconds without a request after which it ends; None for the policy's.
         persistent: Whether the cookie outlives the browser; None for the policy's choice.
         remembered: Whether the login asked to be remembered.
+        confirmed: Seconds from the session's creation to the last proof of who it is.
+        stamp: Fingerprint of what ends the user's sessions when it changes; empty for none.
+        agent: User agent at the login, shortened.
+        address: Network address at the login.
     """
 
     user: Any
@@ -43,6 +47,10 @@ class Identity:
     idle: float | None = None
     persistent: bool | None = None
     remembered: bool = False
+    confirmed: float = 0.0
+    stamp: str = ""
+    agent: str = ""
+    address: str = ""
 
 
 @dataclass(slots=True)
@@ -89,7 +97,7 @@ def pack(codec: Codec, content: Content) -> bytes:
     tree: dict[str, Any] = {"v": FORMAT, "d": content.data}
     who, life = content.identity, content.life
     if who is not None:
-        tree["i"] = [who.user, who.since, who.limit, who.idle, who.persistent, who.remembered]
+        tree["i"] = [getattr(who, name) for name in Identity.__slots__]
     if life is not None:
         tree["l"] = [life.idle, life.end, life.browser]
     return codecs.encode(codec, tree, "d")

@@ -22,7 +22,7 @@ from .runtime import Runtime
 from .session_dict import SessionDict
 from .settings import DAY, Options, SessionOptions, Settings, build
 from .token import is_sid
-from .wiring import Wiring
+from .wiring import Check, Wiring
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -88,6 +88,9 @@ class Session:
         options: Mapping[str, Any],
     ) -> None:
         self._given = dict(options)
+        # Called with each request, after it was given its sessions and before its handler; what
+        # one raises or returns is the answer.
+        self.checks: list[Check] = []
         self._interfaces: list[AnyInterface] = []
         self._runtime: Runtime | None = None
         self._running = False

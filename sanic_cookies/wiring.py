@@ -32,12 +32,14 @@ APP_ATTRIBUTE = "_sanic_cookies"
 _CARRIED = "_sanic_cookies_carried"
 
 Responder = Callable[[Request, Any], Any]
+Check = Callable[[Request], Awaitable[Any]]
 
 
 class Attached(Protocol):
     """A `Session`, as far as this module knows it."""
 
     settings: Settings
+    checks: list[Check]
 
     @property
     def name(self) -> str:
@@ -83,13 +85,22 @@ class Wiring:
             setattr(app.ctx, APP_ATTRIBUTE, wiring)
         return wiring
 
-    def attach(self, request: Request) -> Awaitable[None] | None:
-        """Hand each session to the request; read those that are to be read before the handler."""
+    def attach(self, request: Request) -> Awaitable[Any] | None:
+        """Hand each session to the request; read those that are to be read before the handler.
+
+        Then the checks of the sessions have their say: what they raise or return is the answer,
+        before the handler and before a websocket's handshake.
+        """
         self.adopt(request)
-        wanted = [session for session in self.sessions if session.settings.preload]
-        if not wanted or not _may_preload(request):
-            return None
-        return _preload([getattr(request.ctx, session.name) for session in wanted])
+        wanted: list[SessionDict] = []
+        if _may_preload(request):
+            wanted = [
+                getattr(request.ctx, session.name)
+                for session in self.sessions
+                if session.settings.preload
+            ]
+        checks = [check for session in self.sessions for check in session.checks]
+        return _prepare(request, wanted, checks) if wanted or checks else None
 
     def adopt(self, request: Request) -> None:
         """Hand each session to the request, once: Sanic runs middleware twice in some errors."""
@@ -184,9 +195,14 @@ class Wiring:
         return carried
 
 
-async def _preload(wanted: list[SessionDict]) -> None:
+async def _prepare(request: Request, wanted: list[SessionDict], checks: list[Check]) -> Any:
     for sess in wanted:
         await sess.preload()
+    for check in checks:
+        answer = await check(request)
+        if answer is not None:
+            return answer
+    return None
 
 
 def _may_preload(request: Request) -> bool:
