@@ -121,7 +121,7 @@ async def test_a_name_that_a_middleware_takes_is_told() -> None:
     async def index(request: Request) -> Any:
         with pytest.raises(SessionConfigError) as caught:
             session.of(request)
-        texts.append(str(caught.value))
+        texts.append(caught.value.detail)
         request.ctx.session = None
         return text("")
 
