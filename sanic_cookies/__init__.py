@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .auth import AuthSession
 from .decorators import login_required
 from .errors import (
+    CsrfRefused,
     LoginRequired,
     ResponseStarted,
     SessionConfigError,
@@ -32,6 +33,7 @@ __all__ = [
     "Aioredis",
     "AsyncPG",
     "AuthSession",
+    "CsrfRefused",
     "GinoAsyncPG",
     "InCookieEncrypted",
     "InMemory",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
 from .content import Identity
+from .csrf import CsrfGuard, make_token, require_token
 from .errors import SessionConfigError
 from .expiry import Policy
 from .guards import NoAuthHandler, guard
@@ -31,12 +32,17 @@ class AuthOptions(SessionOptions, total=False):
         remember_expiry: Seconds that a remembered login lives (30 days).
         user_key: Makes the key of the per-user index from a user, None for no key; by default the
             value itself, or its "user_id" or "id".
+        csrf: Refuse requests that other sites make in the user's name: "fetch-metadata" judges by
+            what browsers tell, "token" wants a token of the session as well (None: neither).
+        csrf_origins: Other sites whose pages may make requests, such as "https://app.example".
     """
 
     auth_key: str
     no_auth_handler: NoAuthHandler
     remember_expiry: Seconds
     user_key: UserKey
+    csrf: Literal["fetch-metadata", "token"] | None
+    csrf_origins: Collection[str]
 
 
 class AuthSession(Session):
@@ -49,7 +55,7 @@ class AuthSession(Session):
     default_name: ClassVar[str] = "auth_session"
     default_policy: ClassVar[Policy] = Policy(idle=3600.0, absolute=DAY, persistent=False)
     own_options: ClassVar[frozenset[str]] = frozenset(
-        {"auth_key", "no_auth_handler", "remember_expiry", "user_key"}
+        {"auth_key", "csrf", "csrf_origins", "no_auth_handler", "remember_expiry", "user_key"}
     )
 
     def __init__(
@@ -78,6 +84,12 @@ class AuthSession(Session):
         for name in ("no_auth_handler", "user_key"):
             if options.raw(name) is not None and not callable(options.raw(name)):
                 raise SessionConfigError(f"{name} must be callable")
+        self.checks = [each for each in self.checks if not isinstance(each, CsrfGuard)]
+        if options.raw("csrf") is not None:
+            csrf = CsrfGuard(self, options.raw("csrf"), options.raw("csrf_origins", ()))
+            self.checks.append(csrf)
+        elif options.has("csrf_origins"):
+            raise SessionConfigError("csrf_origins needs csrf=")
 
     def _auth(self) -> Mapping[str, Any]:
         return {"auth_key": self.auth_key, "user_key": self.user_key}
@@ -164,6 +176,32 @@ class AuthSession(Session):
             no_auth_handler: Called instead, with the handler's arguments; sync or async.
         """
         return guard(no_auth_handler, lambda request: self)
+
+    async def csrf_token(self, request: Request) -> str:
+        """Return a token for a form (field `csrf_token`) or a script (header `X-CSRF-Token`).
+
+        A visitor without a session gets one by this. Each login replaces what tokens are made of.
+
+        Args:
+            request: The request.
+
+        Raises:
+            SessionStoreError: The store failed.
+            ResponseStarted: There is no session yet, and the response has begun.
+        """
+        return await make_token(self.of(request))
+
+    async def check_csrf(self, request: Request) -> None:
+        """Refuse a request without the token of its session; `csrf="token"` does it by itself.
+
+        Args:
+            request: The request; its header `X-CSRF-Token` or form field `csrf_token` is read.
+
+        Raises:
+            CsrfRefused: It came without the token, or with that of another session.
+            SessionStoreError: The store failed.
+        """
+        await require_token(self, request)
 
     def user_key(self, user: Any) -> str | None:
         """Return the key of the per-user index for `user`; None for a user that is not listed."""

@@ -60,7 +60,7 @@ class Changes:
         if self.cleared or self.ended:
             data.clear()
         if self.ended:
-            content.identity = content.life = None
+            content.end()
         for key in self.deleted:
             data.pop(key, None)
         data.update(self.assigned)

@@ -1,4 +1,4 @@
-"""What a payload holds: the user's data, and beside it identity and lifetime.
+"""What a payload holds: the user's data, and beside it identity, lifetime and the library's own.
 
 They stand in separate branches of one tree, so that nothing which a handler writes into the
 session can be taken for the library's own facts (`sess["current_user"] = "admin"` logs nobody in).
@@ -16,6 +16,9 @@ from .codec import Codec
 from .record import RecordUnreadable
 
 FORMAT = 1
+
+# In `Content.extra`: what forms are signed with; every login replaces it.
+CSRF_SEED = "csrf"
 
 # The fields of `Identity` and `Life` in their order, as they stand in the tree.
 _Who = tuple[Any, float, float | None, float | None, bool | None, bool, float, str, str, str]
@@ -76,16 +79,31 @@ class Content:
         data: The user's own mapping.
         identity: Who is logged in, or None.
         life: The session's own lifetime, or None.
+        extra: What features of this library keep, by their names; no handler sees it.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
     identity: Identity | None = None
     life: Life | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing worth a record."""
-        return not self.data and self.identity is None and self.life is None
+        return not (self.data or self.identity or self.life or self.extra)
+
+    def end(self) -> None:
+        """Forget who it was, with all that belonged to them; the data are the caller's affair."""
+        self.identity = self.life = None
+        self.extra.clear()
+
+    def begin(self, identity: Identity, *, keep_data: bool) -> None:
+        """Become `identity`'s; what was handed out for forms before is no longer accepted."""
+        if not keep_data:
+            self.data.clear()
+            self.end()
+        self.extra.pop(CSRF_SEED, None)
+        self.identity = identity
 
 
 def pack(codec: Codec, content: Content) -> bytes:
@@ -100,6 +118,8 @@ def pack(codec: Codec, content: Content) -> bytes:
         tree["i"] = [getattr(who, name) for name in Identity.__slots__]
     if life is not None:
         tree["l"] = [life.idle, life.end, life.browser]
+    if content.extra:
+        tree["x"] = content.extra
     return codecs.encode(codec, tree, "d")
 
 
@@ -113,11 +133,14 @@ def unpack(codec: Codec, payload: bytes) -> Content:
     try:
         if tree["v"] != FORMAT or not isinstance(tree["d"], dict):
             raise RecordUnreadable("unknown format")
-        who, life = tree.get("i"), tree.get("l")
+        who, life, extra = tree.get("i"), tree.get("l"), tree.get("x")
+        if "x" in tree and not (extra and isinstance(extra, dict)):
+            raise RecordUnreadable("unknown format")
         return Content(
             data=tree["d"],
             identity=None if who is None else Identity(*_checked(who, _Who)),
             life=None if life is None else Life(*_checked(life, _Life)),
+            extra=extra or {},
         )
     except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise RecordUnreadable("unknown format") from error
@@ -136,6 +159,8 @@ def require_faithful(codec: Codec, payload: bytes, content: Content) -> None:
         SessionNotSerializable: A value would come back as something else.
     """
     codecs.require_faithful(codec, payload, content.data, "d")
+    if content.extra:
+        codecs.require_faithful(codec, payload, content.extra, "x")
     if content.identity is not None:
         user = {"user": content.identity.user}
         codecs.require_faithful(codec, codecs.encode(codec, {"d": user}, "d"), user, "d")

@@ -153,3 +153,11 @@ class LoginRequired(SessionError):
     # A cache that kept it would answer the user who has logged in meanwhile (ASVS 5.0, 14.3.2).
     response_headers: Mapping[str, str] = {"Cache-Control": "no-store"}
     public_message = "Please log in."
+
+
+class CsrfRefused(SessionError):
+    """The request may have been made by a page of another site in the user's name."""
+
+    status_code = 403
+    quiet = True
+    public_message = "The request was refused: it does not come from a page of this site."

@@ -263,6 +263,23 @@ class SessionMapping(MutableMapping[str, Any]):
     refresh_sid = rotate
     cycle_key = rotate
 
+    # What features of this library keep beside the data.
+
+    @property
+    def is_presented(self) -> bool:
+        """Whether the request came with a well-formed cookie of this session; nothing is read."""
+        return self._located_credential() is not None
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep `value` under `name`, None for nothing any more; call it inside a block."""
+        content = self._writing()
+        if content is None or self._owner is None:
+            raise SessionNotLoaded
+        if value is None:
+            content.extra.pop(name, None)
+        else:
+            content.extra[name] = value
+
     # Underneath.
 
     def _live(self) -> bool:

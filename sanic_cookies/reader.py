@@ -54,6 +54,10 @@ class SessionReader(SessionMapping):
         """Return who is logged in, as `peek` would see it."""
         return (await self._view()).identity
 
+    async def kept(self, name: str) -> Any:
+        """Return what a feature of this library keeps under `name`, as `peek` would see it."""
+        return (await self._view()).extra.get(name)
+
     async def load(self) -> None:
         """Read the session without a lock, unless that has been done.
 

@@ -183,10 +183,7 @@ class SessionDict(SessionWriter):
             # Somebody has just proved who they are: that begins a session of its own.
             self._status, self._muted = Status.NEW, False
             self._credential, self._token = None, None
-        if not keep_data:
-            content.data.clear()
-            content.life = None
-        content.identity = identity
+        content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
 
     # Ways to end a session, and the close of the request.
@@ -201,7 +198,7 @@ class SessionDict(SessionWriter):
         elif content is not None and content.identity is not None:
             self._rotate, self._logged_in = True, False
         if content is not None:
-            content.identity = content.life = None
+            content.end()
 
     def destroy(self) -> None:
         """End this session: record deleted, cookie removed; a later write begins a new one.

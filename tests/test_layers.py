@@ -36,7 +36,7 @@ LAYERS = [
     ["session_dict"],
     ["wiring"],
     ["session"],
-    ["guards"],
+    ["guards", "csrf"],
     ["auth"],
     ["decorators"],
     ["ext", "cli", "testing", "__init__", "__main__"],
@@ -56,7 +56,7 @@ SAME_LAYER = [
 FOREIGN = [
     [
         "sanic",
-        *("errors", "exchange", "wiring", "session", "guards", "auth", "decorators"),
+        *("errors", "exchange", "wiring", "session", "guards", "auth", "decorators", "csrf"),
         *("ext", "cli", "testing"),
     ],
     ["sanic_ext", "ext"],

@@ -26,12 +26,13 @@ CONTENTS = st.builds(
     st.dictionaries(st.sampled_from("vdilx"), st.integers(-5, 5)),
     st.none() | IDENTITIES,
     st.none() | LIVES,
+    st.dictionaries(st.sampled_from("vdilx"), st.lists(st.integers(-5, 5), max_size=2)),
 )
 
 
 @given(CONTENTS)
 def test_content_is_read_back_equal_and_encodes_the_same(content: Content) -> None:
-    """Data, user and lifetime survive, and what was only read never looks changed."""
+    """Data, user, lifetime and extras survive, and what was only read never looks changed."""
     payload = contents.pack(CODEC, content)
     back = contents.unpack(CODEC, payload)
 
@@ -41,7 +42,7 @@ def test_content_is_read_back_equal_and_encodes_the_same(content: Content) -> No
 
 @given(CONTENTS)
 def test_only_content_without_anything_is_empty(content: Content) -> None:
-    """Data, a user or a lifetime of its own: each alone is worth a record."""
+    """Data, a user, a lifetime of its own, or extras: each alone is worth a record."""
     assert content.is_empty is (content == Content())
 
 
@@ -57,11 +58,13 @@ def test_every_json_value_but_none_is_a_user(user: Any) -> None:
 def test_data_cannot_pose_as_identity() -> None:
     """Whatever key a handler writes, it stays data and logs nobody in."""
     data = {"i": ["admin", 0, None, None, None, True], "l": [1], "current_user": "admin", "v": 2}
+    data["x"] = {"csrf": "known", "flash": [["error", "boo"]]}
     back = contents.unpack(CODEC, contents.pack(CODEC, Content(data=data)))
 
     assert data == back.data
     assert back.identity is None
     assert back.life is None
+    assert back.extra == {}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,9 @@ def test_data_cannot_pose_as_identity() -> None:
         {"v": 1, "d": {}, "l": [None, None, None]},
         {"v": 1, "d": {}, "l": ["60", None, False]},
         {"v": 1, "d": {}, "l": [1, 2, False, 4]},
+        {"v": 1, "d": {}, "x": {}},
+        {"v": 1, "d": {}, "x": None},
+        {"v": 1, "d": {}, "x": ["csrf"]},
     ],
 )
 def test_another_tree_is_unreadable(tree: Any) -> None:
@@ -115,6 +121,27 @@ def test_a_user_that_would_change_is_refused(user: Any) -> None:
     with pytest.raises(SessionNotSerializable) as caught:
         contents.require_faithful(CODEC, contents.pack(CODEC, content), content)
     assert caught.value.path.startswith("sess['user']")
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, [{1, 2}], float("nan")])
+def test_an_extra_that_would_change_is_refused(value: Any) -> None:
+    """What features keep is held to the same rule as the data."""
+    content = Content(extra={"flash": value})
+
+    with pytest.raises(SessionNotSerializable):
+        contents.require_faithful(CODEC, contents.pack(CODEC, content), content)
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_a_login_takes_over(keep_data: bool) -> None:
+    """Extras go with the data, what signs forms goes in any case, a lifetime only with the data."""
+    content = Content({"a": 1}, None, Life(idle=9.0), {"csrf": "seed", "flash": ["hello"]})
+    content.begin(Identity("ann", 0.0), keep_data=keep_data)
+
+    assert content.identity == Identity("ann", 0.0)
+    assert content.data == ({"a": 1} if keep_data else {})
+    assert content.life == (Life(idle=9.0) if keep_data else None)
+    assert content.extra == ({"flash": ["hello"]} if keep_data else {})
 
 
 def test_a_user_that_has_no_encoding_is_refused() -> None:

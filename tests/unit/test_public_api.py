@@ -23,6 +23,7 @@ NAMES = {
     "Aioredis",
     "AsyncPG",
     "AuthSession",
+    "CsrfRefused",
     "GinoAsyncPG",
     "InCookieEncrypted",
     "InMemory",
