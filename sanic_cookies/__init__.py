@@ -13,6 +13,7 @@ from .errors import (
     SessionConfigError,
     SessionError,
     SessionInterrupted,
+    SessionLimitReached,
     SessionLockLost,
     SessionLockTimeout,
     SessionNotLoaded,
@@ -20,7 +21,9 @@ from .errors import (
     SessionStoreError,
     SessionTooLarge,
 )
+from .flash import flash, get_flashes
 from .interfaces import InMemory, Interface
+from .registry import SessionInfo
 from .session import Session
 from .session_dict import SessionDict
 
@@ -45,13 +48,17 @@ __all__ = [
     "SessionConfigError",
     "SessionDict",
     "SessionError",
+    "SessionInfo",
     "SessionInterrupted",
+    "SessionLimitReached",
     "SessionLockLost",
     "SessionLockTimeout",
     "SessionNotLoaded",
     "SessionNotSerializable",
     "SessionStoreError",
     "SessionTooLarge",
+    "flash",
+    "get_flashes",
     "login_required",
 ]
 

@@ -15,10 +15,13 @@ from .csrf import CsrfGuard, make_token, require_token
 from .errors import SessionConfigError
 from .expiry import Policy
 from .guards import NoAuthHandler, guard
-from .session import AnyInterface, Session
+from .record import Limit
+from .registry import UserSessions
+from .session import AnyInterface
 from .settings import DAY, Options, Seconds, SessionOptions
 
 UserKey = Callable[[Any], Any]
+MAX_AGENT = 200  # characters of a user agent that are kept
 MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
 
 
@@ -32,6 +35,10 @@ class AuthOptions(SessionOptions, total=False):
         remember_expiry: Seconds that a remembered login lives (30 days).
         user_key: Makes the key of the per-user index from a user, None for no key; by default the
             value itself, or its "user_id" or "id".
+        max_sessions: How many sessions a user may have at once (None: any number; OWASP ASVS 5.0,
+            7.1.2).
+        on_max_sessions: What one more login does: "evict_oldest" (default) or "refuse", which
+            raises `SessionLimitReached`.
         csrf: Refuse requests that other sites make in the user's name: "fetch-metadata" judges by
             what browsers tell, "token" wants a token of the session as well (None: neither).
         csrf_origins: Other sites whose pages may make requests, such as "https://app.example".
@@ -41,11 +48,13 @@ class AuthOptions(SessionOptions, total=False):
     no_auth_handler: NoAuthHandler
     remember_expiry: Seconds
     user_key: UserKey
+    max_sessions: int | None
+    on_max_sessions: Literal["evict_oldest", "refuse"]
     csrf: Literal["fetch-metadata", "token"] | None
     csrf_origins: Collection[str]
 
 
-class AuthSession(Session):
+class AuthSession(UserSessions):
     """Sessions that know who is logged in.
 
     By default they end with the browser, after an hour without a request, and after 24 hours in
@@ -55,7 +64,7 @@ class AuthSession(Session):
     default_name: ClassVar[str] = "auth_session"
     default_policy: ClassVar[Policy] = Policy(idle=3600.0, absolute=DAY, persistent=False)
     own_options: ClassVar[frozenset[str]] = frozenset(
-        {"auth_key", "csrf", "csrf_origins", "no_auth_handler", "remember_expiry", "user_key"}
+        set(AuthOptions.__annotations__) - set(SessionOptions.__annotations__)
     )
 
     def __init__(
@@ -81,6 +90,7 @@ class AuthSession(Session):
         self.remember_expiry = options.seconds("remember_expiry", 30 * DAY)
         self.no_auth_handler: NoAuthHandler | None = options.raw("no_auth_handler")
         self._user_key: UserKey = options.raw("user_key") or default_user_key
+        self.limit = _limit(options)
         for name in ("no_auth_handler", "user_key"):
             if options.raw(name) is not None and not callable(options.raw(name)):
                 raise SessionConfigError(f"{name} must be callable")
@@ -92,7 +102,7 @@ class AuthSession(Session):
             raise SessionConfigError("csrf_origins needs csrf=")
 
     def _auth(self) -> Mapping[str, Any]:
-        return {"auth_key": self.auth_key, "user_key": self.user_key}
+        return {"auth_key": self.auth_key, "user_key": self.user_key, "limit": self.limit}
 
     async def login_user(
         self,
@@ -134,6 +144,8 @@ class AuthSession(Session):
                 idle=self.remember_expiry if remember_me else None,
                 persistent=remember_me,
                 remembered=bool(remember_me),
+                agent=request.headers.get("user-agent", "")[:MAX_AGENT],
+                address=request.remote_addr or request.ip,
             )
             sess.become(identity, keep_data=not reset_session)
 
@@ -210,6 +222,16 @@ class AuthSession(Session):
     def denied(self, request: Request) -> None:
         """Report that a guard turned a request away."""
         self._emit("denied", sid=self.of(request).sid, user_key=None, route=request.name)
+
+
+def _limit(options: Options) -> Limit | None:
+    """Return how many sessions a user may have, None for any number."""
+    if options.raw("max_sessions") is None:
+        return None
+    action = options.text("on_max_sessions", "evict_oldest")
+    if action not in ("evict_oldest", "refuse"):
+        raise SessionConfigError("on_max_sessions must be 'evict_oldest' or 'refuse'")
+    return Limit(options.number("max_sessions", 1), evict=action == "evict_oldest")
 
 
 def default_user_key(user: Any) -> str | None:

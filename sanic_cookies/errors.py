@@ -145,6 +145,14 @@ class SessionLockLost(SessionUnavailable):
     public_message = "The session could not be saved, please try again."
 
 
+class SessionLimitReached(SessionError):
+    """The user has `max_sessions` sessions already, and `on_max_sessions` is "refuse"."""
+
+    status_code = 403
+    quiet = True
+    public_message = "You are signed in at too many places: sign out somewhere else first."
+
+
 class LoginRequired(SessionError):
     """Nobody is logged in, and the route asks for somebody."""
 

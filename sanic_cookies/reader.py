@@ -56,6 +56,9 @@ class SessionReader(SessionMapping):
 
     async def kept(self, name: str) -> Any:
         """Return what a feature of this library keeps under `name`, as `peek` would see it."""
+        self._look()
+        if self._content is not None:
+            return copy.deepcopy(self._content.extra.get(name))
         return (await self._view()).extra.get(name)
 
     async def load(self) -> None:

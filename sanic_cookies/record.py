@@ -174,6 +174,33 @@ class Outcome(Enum):
     GONE = "gone"  # no such record (any more): nothing was stored
     STALE = "stale"  # the stored version is not older: nothing was stored
     LOST = "lost"  # the lease given with the save is not the current one: nothing was stored
+    FULL = "full"  # the user has as many sessions as are allowed: nothing was stored
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many sessions a user may have.
+
+    Attributes:
+        most: That many, the one that is being written included.
+        evict: End the oldest to make room; otherwise refuse the new one.
+    """
+
+    most: int
+    evict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of a write under a limit.
+
+    Attributes:
+        outcome: As of a save; `STALE` for a new session whose sid is taken.
+        ended: Public ids of the sessions that were ended to make room.
+    """
+
+    outcome: Outcome
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ SIGNALS = {
     "ended": "session.record.ended",
     "login": "session.user.login",
     "logout": "session.user.logout",
+    "limit_reached": "session.user.limit_reached",
+    "revoked": "session.user.revoked",
     "denied": "session.user.denied",
     "waited": "session.lock.waited",
     "timed_out": "session.lock.timed_out",
@@ -322,6 +324,22 @@ class Session:
     def _auth(self) -> Mapping[str, Any]:
         """Return the settings that a subclass adds."""
         return {}
+
+
+def session_of(request: Request, session_name: str | None = None) -> Session:
+    """Return the `Session` of this name on the app that serves `request`.
+
+    Args:
+        request: The request.
+        session_name: Its name; None for the first that was attached.
+
+    Raises:
+        SessionConfigError: There is none.
+    """
+    for session in Wiring.of(request.app).sessions:
+        if isinstance(session, Session) and session_name in (None, session.name):
+            return session
+    raise SessionConfigError(f"the app has no session {session_name or ''!r}", served=True)
 
 
 def _checked(interface: object) -> Any:

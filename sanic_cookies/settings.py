@@ -18,6 +18,7 @@ from .codec import Codec, JSONCodec
 from .cookies import HOST, SECURE, CookieSpec
 from .errors import SessionConfigError
 from .expiry import MOST_SECONDS, Policy
+from .record import Limit
 
 DAY = 24 * 3600.0
 Seconds = float | timedelta
@@ -114,6 +115,7 @@ class Settings:
     clock: Callable[[], float] = time.time
     auth_key: str | None = None
     user_key: Callable[[Any], str | None] | None = None
+    limit: Limit | None = None
 
 
 class Options:
@@ -207,7 +209,7 @@ def build(options: Options, name: object, defaults: Policy, auth: Mapping[str, A
         options: What was given.
         name: Name of the session.
         defaults: Lifetimes where none was given.
-        auth: Settings of an `AuthSession`: `auth_key` and `user_key`.
+        auth: Settings of an `AuthSession`: `auth_key`, `user_key` and `limit`.
 
     Raises:
         SessionConfigError: An option has the wrong type, or two contradict each other.

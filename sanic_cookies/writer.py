@@ -23,6 +23,7 @@ from .errors import (
     ResponseStarted,
     SessionError,
     SessionInterrupted,
+    SessionLimitReached,
     SessionLockLost,
     SessionStoreError,
     SessionTooLarge,
@@ -32,7 +33,7 @@ from .interfaces.fan_out import BoundFanOut
 from .locker import SessionLocker
 from .mapping import Status
 from .plan import Act, Plan, Situation, decide
-from .record import Draft, Outcome, Record
+from .record import Admission, Draft, Limit, Outcome, Record
 from .runtime import Runtime
 from .token import Token
 
@@ -138,7 +139,7 @@ class SessionWriter(SessionLocker):
         for _ in range(_CREATE_TRIES):
             token = Token.generate()
             draft = self._draft(plan, token.sid, 1, token.secret_hash)
-            if await self._store.create(draft, self._budget):
+            if await self._store_new(draft):
                 break
         else:
             raise SessionStoreError("no free id was found")
@@ -147,6 +148,31 @@ class SessionWriter(SessionLocker):
         self._stored(plan, Record.begun(draft, self._runtime.settings.clock()))
         self._send_cookie(plan)
         self._announce("created", plan)
+
+    async def _store_new(self, draft: Draft) -> bool:
+        limit = self._limit(draft)
+        if limit is None:
+            return await self._store.create(draft, self._budget)
+        admission = await self._store.admit(draft, None, limit, self._budget, 0.0)
+        self._welcome(admission)
+        return admission.outcome is Outcome.SAVED
+
+    def _limit(self, draft: Draft) -> Limit | None:
+        """Return the user's limit, if this write is a login of a user who is listed."""
+        listed = self._logged_in and draft.user_key is not None
+        return self._runtime.settings.limit if listed else None
+
+    def _welcome(self, admission: Admission) -> None:
+        """Report who had to go for a login, or refuse it.
+
+        Raises:
+            SessionLimitReached: Nobody may be ended to make room.
+        """
+        for sid in admission.ended:
+            self._runtime.emit("ended", sid=sid, reason="limit")
+        if admission.outcome is Outcome.FULL:
+            self._runtime.emit("limit_reached", route=self._exchange.label)
+            raise SessionLimitReached
 
     async def _save(self, plan: Plan) -> None:
         record, token = self._record, self._token
@@ -163,6 +189,8 @@ class SessionWriter(SessionLocker):
         self._stored(plan, record.updated(draft, now))
         if pass_on:
             self._prepare_gift()
+        elif plan.release:
+            await self._end_lease()  # a login under a limit has kept it
         self._send_cookie(plan)
         self._announce("rotated" if plan.rotate else "saved", plan)
 
@@ -178,13 +206,13 @@ class SessionWriter(SessionLocker):
         lease, settings = self._lease, self._runtime.settings
         token = None if lease is None else lease.token
         try:
-            outcome = await self._store.commit(draft, token, release, self._budget, settings.lease)
+            outcome = await self._commit_or_admit(draft, token, release)
         except SessionError:
             if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
                 self._runtime.background.spawn(self._return(lease))
             raise
-        if release:
+        if release and self._limit(draft) is None:
             self._lease = None
         if outcome is Outcome.GONE:
             self._forget(Status.DEAD)
@@ -195,6 +223,14 @@ class SessionWriter(SessionLocker):
         if outcome is not Outcome.SAVED:
             self._lease = None
             raise self._lost(f"the store refused the write: {outcome.value}")
+
+    async def _commit_or_admit(self, draft: Draft, token: str | None, release: bool) -> Outcome:
+        store, lease, limit = self._store, self._runtime.settings.lease, self._limit(draft)
+        if limit is None:
+            return await store.commit(draft, token, release, self._budget, lease)
+        admission = await store.admit(draft, token, limit, self._budget, lease)
+        self._welcome(admission)
+        return admission.outcome
 
     def _lost(self, reason: str) -> SessionLockLost:
         label, name = self._exchange.label, self._runtime.settings.name

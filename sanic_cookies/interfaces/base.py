@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from ..record import Busy, Claim, Draft, Granted, Outcome, Record
+from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
 
 
@@ -83,6 +83,24 @@ class SupportsLease(Protocol):
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """Return when it may be `token`'s turn, after `timeout` seconds at the latest."""
+
+
+@runtime_checkable
+class SupportsIndex(Protocol):
+    """A store that finds the sessions of a user."""
+
+    async def records_of(self, name: str, user_key: str) -> list[Record]:
+        """Return the live records with this `user_key`, the one that began first at the front."""
+
+    async def admit(
+        self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
+    ) -> Admission:
+        """Write a login and keep the user within a limit, in one atomic step.
+
+        A draft of version 1 is created, any other committed under the lease `token` (None: saved
+        without one), which is kept and lasts `seconds` from now. However many logins of one user
+        run at once, at no moment has the user more than `limit.most` live sessions.
+        """
 
 
 @runtime_checkable

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from ..background import Background
 from ..errors import SessionStoreError
-from ..record import Busy, Claim, Draft, Granted, Outcome, Record
+from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
-from .base import BoundInterface, Interface, LivesInCookie, SupportsLease
+from .base import BoundInterface, Interface, LivesInCookie, SupportsIndex, SupportsLease
 from .guard import Budget, Guard
 
 logger = logging.getLogger("sanic_cookies")
@@ -97,6 +97,7 @@ class FanOut:
         # The lease is asked for here, once; everything above treats all masters alike.
         master = self._master.interface
         self._leased = master if isinstance(master, SupportsLease) else None
+        self._indexed = master if isinstance(master, SupportsIndex) else None
         self.lives_in_cookie = any(isinstance(each, LivesInCookie) for each in self.interfaces)
 
     @property
@@ -108,6 +109,11 @@ class FanOut:
     def is_shared(self) -> bool:
         """Whether processes see each other's sessions and locks."""
         return self._leased is not None
+
+    @property
+    def has_index(self) -> bool:
+        """Whether the sessions of a user can be found."""
+        return self._indexed is not None
 
     @property
     def is_down(self) -> bool:
@@ -192,6 +198,31 @@ class FanOut:
         if outcome is Outcome.SAVED:
             await self._spread(draft)
         return outcome
+
+    async def records_of(self, name: str, user_key: str, budget: Budget) -> list[Record]:
+        """Return the live records of a user; none where the master keeps no index."""
+        if self._indexed is None:
+            return []
+        return await self._master.call(self._indexed.records_of, name, user_key, budget=budget)
+
+    async def admit(
+        self, draft: Draft, token: str | None, limit: Limit, budget: Budget, seconds: float
+    ) -> Admission:
+        """Write a login within the user's limit; whoever had to go for it goes everywhere."""
+        if self._indexed is None:
+            raise SessionStoreError("the master interface has no index of users")
+        admit = self._indexed.admit
+        admission = await self._master.call(admit, draft, token, limit, seconds, budget=budget)
+        if admission.outcome is Outcome.SAVED:
+            await self._spread(draft)
+            await asyncio.gather(
+                *(
+                    self._bury_or_retry(guard, draft.name, sid)
+                    for guard in self._others
+                    for sid in admission.ended
+                )
+            )
+        return admission
 
     async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> None:
         """Record a use, in all of them."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
 
-from ..record import Draft, Outcome, Record
+from ..record import Admission, Draft, Limit, Outcome, Record
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -100,8 +100,37 @@ class InMemory:
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
         alive = self._live(name, sid, self._now()) is not None
-        self._shelf(name).records.pop(sid, None)
+        self._shelf(name).drop(sid)
         return alive
+
+    async def records_of(self, name: str, user_key: str) -> list[Record]:
+        """See `SupportsIndex.records_of`."""
+        now, shelf = self._now(), self._shelf(name)
+        found = (self._live(name, sid, now) for sid in shelf.sids_of(user_key))
+        mine = [each for each in found if each is not None and each.user_key == user_key]
+        return sorted(mine, key=lambda record: record.created_at)
+
+    async def admit(
+        self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
+    ) -> Admission:
+        """See `SupportsIndex.admit`; atomic, since nothing here waits."""
+        others = [
+            record.sid
+            for record in await self.records_of(draft.name, draft.user_key or "")
+            if record.sid != draft.sid
+        ]
+        surplus = max(0, len(others) - limit.most + 1)
+        if surplus and not limit.evict:
+            return Admission(Outcome.FULL)
+        if draft.version > 1:
+            outcome = await self.save(draft)
+        else:
+            outcome = Outcome.SAVED if await self.create(draft) else Outcome.STALE
+        if outcome is not Outcome.SAVED:
+            return Admission(outcome)
+        for sid in others[:surplus]:
+            await self.delete(draft.name, sid)
+        return Admission(outcome, tuple(others[:surplus]))
 
     async def sweep(self) -> int:
         """See `SupportsSweep.sweep`; holds the loop for a quarter of a millisecond at a time."""
@@ -144,20 +173,42 @@ class _Shelf:
     belongs then. So a write costs nothing here, and a clean-up looks at what is due, not at all.
     """
 
-    __slots__ = ("_due", "_seconds", "records")
+    __slots__ = ("_due", "_seconds", "_users", "records")
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         # Sets: one that was planned for two seconds is planned once after the first of them.
         self._due: dict[int, set[str]] = {}
         self._seconds: list[int] = []  # heap of the keys of _due
+        self._users: dict[str, set[str]] = {}
 
     def put(self, record: Record) -> None:
         """Store `record`, and remember when to look at it unless an earlier look is planned."""
         known = self.records.get(record.sid)
+        if known is not None and known.user_key != record.user_key:
+            self._unlink(known)
         self.records[record.sid] = record
+        if record.user_key is not None:
+            self._users.setdefault(record.user_key, set()).add(record.sid)
         if known is None or record.expires_at < known.expires_at:
             self._plan(record)
+
+    def drop(self, sid: str) -> None:
+        """Forget a record; nothing happens if there is none."""
+        record = self.records.pop(sid, None)
+        if record is not None:
+            self._unlink(record)
+
+    def sids_of(self, user_key: str) -> list[str]:
+        """Return the sids of a user's records, expired ones included."""
+        return list(self._users.get(user_key, ()))
+
+    def _unlink(self, record: Record) -> None:
+        sids = self._users.get(record.user_key or "")
+        if sids is not None:
+            sids.discard(record.sid)
+            if not sids:
+                del self._users[record.user_key or ""]
 
     def _plan(self, record: Record) -> None:
         second = int(record.expires_at) + 1
@@ -178,7 +229,7 @@ class _Shelf:
                 if record is not None and record.expires_at > now:
                     self._plan(record)
                 elif record is not None:
-                    del self.records[record.sid]
+                    self.drop(record.sid)
                     dropped += 1
                 looked += 1
                 if looked % _SLICE_CHECK == 0 and time.perf_counter() > end:

@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..errors import SessionConfigError
-from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+from ..record import (
+    Admission,
+    Busy,
+    Claim,
+    Draft,
+    Granted,
+    Limit,
+    Outcome,
+    Record,
+    RecordUnreadable,
+)
 from .wakeups import Wakeups
 
 try:
@@ -100,7 +110,7 @@ class AsyncPG:
         self._releases: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Lock | None = None
         self._table = table
-        names = "fetch create commit acquire renew release touch delete sweep"
+        names = "fetch create commit acquire renew release touch delete sweep records_of lock_user"
         self._sql = {name: sql(name, table) for name in names.split()}
 
     def __repr__(self) -> str:
@@ -149,18 +159,7 @@ class AsyncPG:
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
-        row = await self._row(
-            "create",
-            draft.name,
-            draft.sid,
-            draft.version,
-            draft.secret_hash,
-            draft.payload or b"",
-            timedelta(seconds=draft.ttl),
-            _interval(draft.lifetime),
-            timedelta(seconds=draft.age),
-            draft.user_key,
-        )
+        row = await self._row("create", *_creation(draft))
         if row is not None:
             return True
         # Taken; perhaps by this very draft, when the reply to the first try was lost.
@@ -219,6 +218,58 @@ class AsyncPG:
             self._listener = asyncio.create_task(self._listen(), name="sanic_cookies.wakeups")
         await self._wakeups.wait(token, timeout)
 
+    async def records_of(self, name: str, user_key: str) -> list[Record]:
+        """See `SupportsIndex.records_of`."""
+        pool = await self._connected()
+        rows = await pool.fetch(self._sql["records_of"], name, user_key)
+        return [_record(name, row["sid"], row) for row in rows]
+
+    async def admit(
+        self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
+    ) -> Admission:
+        """See `SupportsIndex.admit`; logins of one user take turns for one transaction."""
+        token = None if token is None else self._wakeups.token(token)
+        pool = await self._connected()
+        connection = await pool.acquire()
+        try:
+            await connection.execute("BEGIN")
+            admission = await self._admit_in(connection, draft, token, limit, seconds)
+            await connection.execute("COMMIT")
+        except BaseException:
+            # Not rolled back but cut off: a server that hangs would keep the request waiting.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+        return admission
+
+    async def _admit_in(
+        self, connection: Any, draft: Draft, token: str | None, limit: Limit, seconds: float
+    ) -> Admission:
+        user = draft.name, draft.user_key or ""
+        await connection.execute(self._sql["lock_user"], *user)
+        rows = await connection.fetch(self._sql["records_of"], *user)
+        others = [row["sid"] for row in rows if row["sid"] != draft.sid]
+        surplus = max(0, len(others) - limit.most + 1)
+        if surplus and not limit.evict:
+            return Admission(Outcome.FULL)
+        outcome = await self._write_login(connection, draft, token, seconds)
+        if outcome is not Outcome.SAVED:
+            return Admission(outcome)
+        for sid in others[:surplus]:
+            await connection.execute(self._sql["delete"], draft.name, sid)
+        return Admission(outcome, tuple(others[:surplus]))
+
+    async def _write_login(
+        self, connection: Any, draft: Draft, token: str | None, seconds: float
+    ) -> Outcome:
+        if draft.version == 1:
+            made = await connection.fetchrow(self._sql["create"], *_creation(draft))
+            return Outcome.STALE if made is None else Outcome.SAVED
+        arguments = _commitment(draft, token, False, seconds)
+        row = await connection.fetchrow(self._sql["commit"], *arguments)
+        return Outcome.GONE if row[0] is None else Outcome(row[0])
+
     async def sweep(self) -> int:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
         dropped = 0
@@ -235,26 +286,7 @@ class AsyncPG:
     async def _commit(
         self, draft: Draft, token: str | None, release: bool, seconds: float
     ) -> Outcome:
-        row = await self._row(
-            "commit",
-            draft.name,
-            draft.sid,
-            draft.version,
-            draft.secret_hash,
-            draft.payload,
-            timedelta(seconds=draft.ttl),
-            draft.renew,
-            _interval(draft.lifetime),
-            draft.user_key,
-            draft.rotated,
-            draft.previous_hash,
-            timedelta(seconds=draft.grace),
-            token,
-            release,
-            draft.previous_reads,
-            _CLAIM,
-            timedelta(seconds=seconds),
-        )
+        row = await self._row("commit", *_commitment(draft, token, release, seconds))
         return Outcome.GONE if row[0] is None else Outcome(row[0])
 
     async def _row(self, statement: str, *args: Any) -> Any:
@@ -354,6 +386,44 @@ class AsyncPG:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
                 logger.error("clean-up of AsyncPG failed, it goes on: %s", type(error).__name__)
+
+
+def _creation(draft: Draft) -> tuple[Any, ...]:
+    """Return the arguments of `create.sql`."""
+    return (
+        draft.name,
+        draft.sid,
+        draft.version,
+        draft.secret_hash,
+        draft.payload or b"",
+        timedelta(seconds=draft.ttl),
+        _interval(draft.lifetime),
+        timedelta(seconds=draft.age),
+        draft.user_key,
+    )
+
+
+def _commitment(draft: Draft, token: str | None, release: bool, seconds: float) -> tuple[Any, ...]:
+    """Return the arguments of `commit.sql`."""
+    return (
+        draft.name,
+        draft.sid,
+        draft.version,
+        draft.secret_hash,
+        draft.payload,
+        timedelta(seconds=draft.ttl),
+        draft.renew,
+        _interval(draft.lifetime),
+        draft.user_key,
+        draft.rotated,
+        draft.previous_hash,
+        timedelta(seconds=draft.grace),
+        token,
+        release,
+        draft.previous_reads,
+        _CLAIM,
+        timedelta(seconds=seconds),
+    )
 
 
 async def _keep(connection: Connection[Any]) -> None:

@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
-from hashlib import sha1
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Any
 
-from ..record import Busy, Claim, Draft, Granted, Outcome, Record, RecordUnreadable
+from ..record import (
+    Admission,
+    Busy,
+    Claim,
+    Draft,
+    Granted,
+    Limit,
+    Outcome,
+    Record,
+    RecordUnreadable,
+)
 from .wakeups import Wakeups
 
 try:
     import redis.asyncio as redis_asyncio
+    from redis.asyncio.cluster import RedisCluster
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
@@ -41,9 +53,13 @@ class _Script:
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-FETCH, CREATE, TOUCH, RENEW = map(_Script, ("fetch", "create", "touch", "renew"))
-ACQUIRE, COMMIT, RELEASE = (_Script("hand_over", name) for name in ("acquire", "commit", "release"))
-_SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH)
+FETCH, TOUCH, RENEW = map(_Script, ("fetch", "touch", "renew"))
+ACQUIRE, RELEASE = (_Script("hand_over", name) for name in ("acquire", "release"))
+CREATE = _Script("user_index", "create")
+COMMIT = _Script("hand_over", "user_index", "commit")
+SIDS_OF, FORGET = map(_Script, ("sids_of", "forget"))
+REMEMBER = _Script("user_index", "remember")
+_SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH, SIDS_OF, FORGET, REMEMBER)
 
 
 class Redis:
@@ -67,6 +83,7 @@ class Redis:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._prefix = prefix
         self._wakeups = Wakeups()
+        self._on_cluster = isinstance(client, RedisCluster)
         self._listener: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -100,9 +117,12 @@ class Redis:
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
+        return (await self._create(draft, None)).outcome is Outcome.SAVED
+
+    async def _create(self, draft: Draft, limit: Limit | None) -> Admission:
         reply = await self._run(
             CREATE,
-            self._key(draft.name, draft.sid),
+            self._keys_of(draft, named=True),
             draft.version,
             draft.secret_hash,
             draft.payload or b"",
@@ -110,12 +130,19 @@ class Redis:
             _optional_ms(draft.lifetime),
             _ms(draft.age),
             _user(draft),
+            *self._place(draft, limit),
         )
-        return bool(reply)
+        if isinstance(reply, int):
+            admission = Admission(Outcome.SAVED if reply else Outcome.STALE)
+        else:
+            admission = _admission(reply)
+        if self._on_cluster and admission.outcome is Outcome.SAVED:
+            await self._name_on_cluster(draft)
+        return admission
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        return await self._commit(draft, "", release=False, seconds=0.0)
+        return (await self._commit(draft, "", False, 0.0, None)).outcome
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
         """See `Interface.touch`."""
@@ -146,12 +173,15 @@ class Redis:
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
     ) -> Outcome:
         """See `SupportsLease.commit`."""
-        return await self._commit(draft, self._wakeups.token(token), release, seconds)
+        token = self._wakeups.token(token)
+        return (await self._commit(draft, token, release, seconds, None)).outcome
 
-    async def _commit(self, draft: Draft, token: str, release: bool, seconds: float) -> Outcome:
+    async def _commit(
+        self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None
+    ) -> Admission:
         reply = await self._run(
             COMMIT,
-            self._key(draft.name, draft.sid),
+            self._keys_of(draft, named=draft.rotated),
             draft.version,
             draft.secret_hash,
             draft.payload or b"",
@@ -167,8 +197,81 @@ class Redis:
             token,
             int(release),
             _ms(seconds),
+            *self._place(draft, limit),
         )
-        return Outcome(reply.decode())
+        admission = _admission(reply)
+        if self._on_cluster and draft.rotated and admission.outcome is Outcome.SAVED:
+            await self._name_on_cluster(draft)
+        return admission
+
+    async def records_of(self, name: str, user_key: str) -> list[Record]:
+        """See `SupportsIndex.records_of`; what the index names wrongly is taken out of it."""
+        index = self._index(name, user_key)
+        sids = [sid.decode() for sid in await self._run(SIDS_OF, index)]
+        records = await asyncio.gather(*(self._fetch_readable(name, sid) for sid in sids))
+        mine = [each for each in records if each is not None and each.user_key == user_key]
+        if gone := set(sids) - {record.sid for record in mine}:
+            await self._run(FORGET, index, *gone)
+        return sorted(mine, key=lambda record: record.created_at)
+
+    async def _fetch_readable(self, name: str, sid: str) -> Record | None:
+        try:
+            return await self.fetch(name, sid)
+        except RecordUnreadable:
+            return None
+
+    async def admit(
+        self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
+    ) -> Admission:
+        """See `SupportsIndex.admit`; on a cluster the surplus is ended right after the write."""
+        if self._on_cluster:
+            return await self._admit_on_cluster(draft, token, limit, seconds)
+        return await self._write_login(draft, token, limit, seconds)
+
+    async def _write_login(
+        self, draft: Draft, token: str | None, limit: Limit | None, seconds: float
+    ) -> Admission:
+        if draft.version == 1:
+            return await self._create(draft, limit)
+        token = "" if token is None else self._wakeups.token(token)
+        return await self._commit(draft, token, False, seconds, limit)
+
+    async def _admit_on_cluster(
+        self, draft: Draft, token: str | None, limit: Limit, seconds: float
+    ) -> Admission:
+        """Write, then end the surplus: index and sessions stand on different nodes there."""
+        user = draft.user_key or ""
+        others = [each.sid for each in await self.records_of(draft.name, user)]
+        others = [sid for sid in others if sid != draft.sid]
+        if len(others) >= limit.most and not limit.evict:
+            return Admission(Outcome.FULL)
+        admission = await self._write_login(draft, token, None, seconds)
+        if admission.outcome is not Outcome.SAVED:
+            return admission
+        records = await self.records_of(draft.name, user)
+        surplus = [each.sid for each in records if each.sid != draft.sid]
+        ended = surplus[: max(0, len(surplus) - limit.most + 1)]
+        for sid in ended:
+            await self.delete(draft.name, sid)
+        return Admission(admission.outcome, tuple(ended))
+
+    async def _name_on_cluster(self, draft: Draft) -> None:
+        if draft.user_key is not None:
+            index = self._index(draft.name, draft.user_key)
+            began = round((time.time() - draft.age) * 1000)
+            await self._run(REMEMBER, index, draft.sid, began, _optional_ms(draft.lifetime))
+
+    def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
+        """Return the keys that a write touches: the session's, and its user's index if named."""
+        key = self._key(draft.name, draft.sid)
+        if not named or draft.user_key is None or self._on_cluster:
+            return (key,)
+        return key, self._index(draft.name, draft.user_key)
+
+    def _place(self, draft: Draft, limit: Limit | None) -> tuple[Any, ...]:
+        """Return the arguments that concern the index."""
+        most, evict = ("", 0) if limit is None else (limit.most, int(limit.evict))
+        return draft.sid, self._key(draft.name, ""), most, evict
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
@@ -223,16 +326,22 @@ class Redis:
             )
             self._loop = loop
 
-    async def _run(self, script: _Script, key: str, *args: Any) -> Any:
+    def _index(self, name: str, user_key: str) -> str:
+        """Return the key of a user's index; what the user is called stands in no key."""
+        return f"{self._prefix}{name}:user:{sha256(user_key.encode()).hexdigest()}"
+
+    async def _run(self, script: _Script, keys: str | tuple[str, ...], *args: Any) -> Any:
         """Run a script by its digest; send the text if the server has lost it."""
         self._connected()
         call = self._client.execute_command
+        keys = (keys,) if isinstance(keys, str) else keys
+        given = (len(keys), *keys, *args)
         # Replies are bytes even on a client that decodes: payloads are not text.
         try:
             try:
-                reply = await call("EVALSHA", script.sha, 1, key, *args, NEVER_DECODE=True)
+                reply = await call("EVALSHA", script.sha, *given, NEVER_DECODE=True)
             except NoScriptError:
-                reply = await call("EVAL", script.text, 1, key, *args, NEVER_DECODE=True)
+                reply = await call("EVAL", script.text, *given, NEVER_DECODE=True)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
@@ -266,6 +375,13 @@ def _record(name: str, sid: str, reply: list[Any]) -> Record:
         )
     except (TypeError, ValueError) as error:
         raise RecordUnreadable("the hash has not our fields") from error
+
+
+def _admission(reply: Any) -> Admission:
+    """Read the answer of a write: an outcome, or who was ended to make room for it."""
+    if isinstance(reply, list):
+        return Admission(Outcome.SAVED, tuple(sid.decode() for sid in reply))
+    return Admission(Outcome(reply.decode()))
 
 
 def _ms(seconds: float) -> int:

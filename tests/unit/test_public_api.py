@@ -35,13 +35,17 @@ NAMES = {
     "SessionConfigError",
     "SessionDict",
     "SessionError",
+    "SessionInfo",
     "SessionInterrupted",
+    "SessionLimitReached",
     "SessionLockLost",
     "SessionLockTimeout",
     "SessionNotLoaded",
     "SessionNotSerializable",
     "SessionStoreError",
     "SessionTooLarge",
+    "flash",
+    "get_flashes",
     "login_required",
 }
 DRIVERS = ["redis", "asyncpg", "cryptography"]

@@ -1,9 +1,12 @@
--- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session.
+-- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session,
+-- KEYS[2]: the user's index, if it is to name the session.
 -- ARGV: version, hash, payload, has payload, ttl, renew, lifetime or '', rotated, previous hash,
---   grace, previous reads, user or '', lease token or '', release, lease.  Times in milliseconds.
--- Without release the lease is prolonged.
-local key, token = KEYS[1], ARGV[13]
-local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q')
+--   grace, previous reads, user or '', lease token or '', release, lease, sid, prefix of
+--   sessions, most sessions or '', end the oldest for it.  Times in milliseconds.
+-- Without release the lease is prolonged. Answers an outcome, or the sids that were ended to make
+-- room for one that was saved.
+local key, index, token = KEYS[1], KEYS[2], ARGV[13]
+local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q', 'c')
 if not f[1] then return redis.call('EXISTS', key) == 1 and 'foreign' or 'gone' end
 if token ~= '' and f[2] ~= token then
   -- A retry of a commit that did happen, or a holder whose lease has gone to somebody else.
@@ -11,6 +14,11 @@ if token ~= '' and f[2] ~= token then
 end
 if tonumber(f[1]) >= tonumber(ARGV[1]) then
   return token ~= '' and f[1] == ARGV[1] and 'saved' or 'stale'
+end
+local ended = {}
+if index and ARGV[18] ~= '' then
+  ended = make_room(index, ARGV[17], ARGV[16], ARGV[12], tonumber(ARGV[18]), ARGV[19])
+  if not ended then return 'full' end
 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -40,5 +48,6 @@ elseif token ~= '' then
 end
 redis.call('HSET', key, unpack(w))
 if ARGV[6] == '1' then redis.call('PEXPIRE', key, ARGV[5]) end
+if index then remember(index, ARGV[16], f[5], ARGV[7]) end
 if release and f[4] and f[4] ~= '' then hand_over(key, f[4], now) end
-return 'saved'
+return #ended > 0 and ended or 'saved'

@@ -1,0 +1,35 @@
+-- Stands before the scripts that write for a user. The index is a sorted set of sids by the time
+-- their sessions began; what it names wrongly goes when it is read.
+-- Makes room for `own` among at most `most` sessions: answers who was ended for it, or nothing if
+-- nobody may be.
+local function make_room(index, prefix, own, user, most, evict)
+  local others = {}
+  for _, sid in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+    if sid ~= own then
+      if redis.call('HGET', prefix .. sid, 'u') == user then
+        others[#others + 1] = sid
+      else
+        redis.call('ZREM', index, sid)
+      end
+    end
+  end
+  local surplus = #others - most + 1
+  if surplus > 0 and evict ~= '1' then return nil end
+  local ended = {}
+  for i = 1, surplus do
+    redis.call('DEL', prefix .. others[i])
+    redis.call('ZREM', index, others[i])
+    ended[i] = others[i]
+  end
+  return ended
+end
+-- Names `sid` in the index, which lives as long as the longest session in it.
+local function remember(index, sid, began, lifetime)
+  local left = redis.call('PTTL', index)
+  redis.call('ZADD', index, began, sid)
+  if lifetime == '' then
+    redis.call('PERSIST', index)
+  elseif left == -2 or left >= 0 and left < tonumber(lifetime) then
+    redis.call('PEXPIRE', index, lifetime)
+  end
+end

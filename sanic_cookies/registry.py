@@ -1,0 +1,177 @@
+"""Where a user is signed in: list the sessions, end one, the others, or all of them.
+
+Needs a master interface that keeps an index of users (memory, Redis, Postgres). Sessions are named
+by their public id, which opens nothing (OWASP ASVS 5.0, 7.4.3, 7.4.5 and 7.5.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from sanic.request import Request
+
+from . import content as contents
+from .errors import SessionConfigError
+from .interfaces.guard import Budget
+from .record import Record, RecordUnreadable
+from .session import Session
+from .token import is_sid
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A place where a user is signed in.
+
+    Attributes:
+        sid: Public id; show it, log it, revoke by it.
+        created_at: Epoch seconds of its beginning.
+        last_seen: Epoch seconds of the last use that was written down (touches are throttled).
+        expires_at: Epoch seconds of its end if nobody uses it any more.
+        user_agent: The browser that signed in, as it calls itself; shortened, never trusted.
+        address: Network address that signed in, IPv4 or IPv6.
+        remembered: Whether the login asked to be remembered.
+        current: Whether it is the session of the request that asks.
+    """
+
+    sid: str
+    created_at: float
+    last_seen: float
+    expires_at: float
+    user_agent: str
+    address: str
+    remembered: bool
+    current: bool
+
+
+class UserSessions(Session):
+    """The half of `AuthSession` that knows all sessions of a user."""
+
+    def user_key(self, user: Any) -> str | None:
+        """Return the key of the per-user index for `user`; None for a user that is not listed."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Make the parts anew; a limit needs an index.
+
+        Raises:
+            SessionConfigError: `max_sessions` is given, and the master interface has no index.
+        """
+        super().start()
+        if self.settings.limit is not None and not self.runtime.store.has_index:
+            kind = type(self.master_interface).__name__
+            raise SessionConfigError(f"max_sessions needs an index of users, {kind} keeps none")
+
+    async def sessions_of(self, user: Any, request: Request | None = None) -> list[SessionInfo]:
+        """Return the live sessions of a user, the newest first.
+
+        Args:
+            user: As given to `login_user`.
+            request: The request that asks; its own session is marked as current.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+            SessionConfigError: The master interface keeps no index of users.
+        """
+        current = None if request is None else await self._sid_of(request)
+        infos = [self._info(record, current) for record in await self._records_of(user)]
+        return infos[::-1]
+
+    async def revoke(self, sid: str, user: Any = None) -> bool:
+        """End a login now, in all interfaces, without waiting for its lock.
+
+        Args:
+            sid: Its public id.
+            user: End it only if it is this user's; None for anybody's.
+
+        Returns:
+            Whether there was such a session, with somebody logged in.
+
+        Raises:
+            SessionStoreError: It could not be ended, and is not claimed to have been.
+            SessionConfigError: The master interface keeps no index of users.
+        """
+        self._require_index()
+        if not is_sid(sid):
+            return False
+        record = await self.runtime.store.fetch(self.name, sid, self._new_budget())
+        if record is None or record.user_key is None:
+            return False
+        if user is not None and record.user_key != self.user_key(user):
+            return False
+        return await self._end(record)
+
+    async def logout_others(self, request: Request) -> int:
+        """End all other sessions of the user who is logged in; return how many there were.
+
+        Args:
+            request: The request, whose own session goes on.
+
+        Raises:
+            SessionStoreError: Not all could be ended.
+            SessionConfigError: The master interface keeps no index of users.
+        """
+        sess = self.of(request)
+        identity = await sess.identity()
+        if identity is None:
+            return 0
+        records = await self._records_of(identity.user)
+        return await self._end_all([each for each in records if each.sid != sess.sid])
+
+    async def logout_everywhere(self, user: Any) -> int:
+        """End all sessions of a user; return how many there were.
+
+        Args:
+            user: As given to `login_user`.
+
+        Raises:
+            SessionStoreError: Not all could be ended.
+            SessionConfigError: The master interface keeps no index of users.
+        """
+        return await self._end_all(await self._records_of(user))
+
+    async def _records_of(self, user: Any) -> list[Record]:
+        self._require_index()
+        key = self.user_key(user)
+        if key is None:
+            return []
+        return await self.runtime.store.records_of(self.name, key, self._new_budget())
+
+    async def _end_all(self, records: list[Record]) -> int:
+        return sum(await asyncio.gather(*(self._end(record) for record in records)))
+
+    async def _end(self, record: Record) -> bool:
+        ended = await self.runtime.store.delete(self.name, record.sid, self._new_budget())
+        if ended:
+            self._emit("revoked", sid=record.sid, user_key=record.user_key)
+        return ended
+
+    async def _sid_of(self, request: Request) -> str | None:
+        sess = self.of(request)
+        await sess.load()
+        return sess.sid
+
+    def _new_budget(self) -> Budget:
+        return Budget(self.settings.request_timeout)
+
+    def _require_index(self) -> None:
+        if not self.runtime.store.has_index:
+            kind = type(self.master_interface).__name__
+            raise SessionConfigError(f"{kind} keeps no index of users", served=True)
+
+    def _info(self, record: Record, current: str | None) -> SessionInfo:
+        try:
+            identity = contents.unpack(self.settings.codec, record.payload).identity
+        except RecordUnreadable:
+            identity = None
+        return SessionInfo(
+            sid=record.sid,
+            created_at=record.created_at,
+            last_seen=record.last_seen,
+            expires_at=record.expires_at,
+            user_agent=identity.agent if identity is not None else "",
+            address=identity.address if identity is not None else "",
+            remembered=identity is not None and identity.remembered,
+            current=record.sid == current,
+        )

@@ -1,0 +1,248 @@
+"""Where a user is signed in: list, revoke, end the others or all, over each store with an index."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from sanic import Request, json, text
+
+from harness import Browser, make_app, serve
+from sanic_cookies import (
+    AsyncPG,
+    AuthSession,
+    InCookieEncrypted,
+    InMemory,
+    Redis,
+    SessionConfigError,
+)
+from sanic_cookies.cli import _key
+from sanic_cookies.interfaces.base import Interface
+
+
+@pytest.fixture(params=["memory", "redis", "postgres"])
+async def indexed(request: pytest.FixtureRequest) -> Interface:
+    """A store that knows its users' sessions."""
+    if request.param == "memory":
+        return InMemory()
+    if request.param == "redis":
+        return Redis(request.getfixturevalue("redis_url"))
+    interface = AsyncPG(request.getfixturevalue("database_url"))
+    await interface.create_table()
+    await interface.close()
+    return interface
+
+
+def make(interface: Interface, **options: Any) -> Any:
+    """Return an app whose routes do what their names say."""
+    app = make_app()
+    auth = AuthSession(app, interface, **options)
+
+    @app.get("/login/<user>")
+    async def login(request: Request, user: str) -> Any:
+        await auth.login_user(request, user, remember_me="remember" in request.args)
+        return text("")
+
+    @app.get("/me")
+    async def me(request: Request) -> Any:
+        return json(await auth.current_user(request))
+
+    @app.get("/places")
+    async def places(request: Request) -> Any:
+        infos = await auth.sessions_of(await auth.current_user(request), request)
+        return json([{name: getattr(info, name) for name in info.__slots__} for info in infos])
+
+    @app.get("/revoke/<sid>")
+    async def revoke(request: Request, sid: str) -> Any:
+        return json(await auth.revoke(sid, await auth.current_user(request)))
+
+    @app.get("/others")
+    async def others(request: Request) -> Any:
+        return json(await auth.logout_others(request))
+
+    @app.get("/everywhere/<user>")
+    async def everywhere(request: Request, user: str) -> Any:
+        return json(await auth.logout_everywhere(user))
+
+    return app
+
+
+async def signed_in(url: str, user: str, number: int) -> list[Browser]:
+    """Return browsers in which a user is signed in."""
+    browsers = [Browser(url) for _ in range(number)]
+    for browser in browsers:
+        assert (await browser.get(f"/login/{user}")).status_code == 200
+    return browsers
+
+
+async def whoami(browsers: list[Browser]) -> list[Any]:
+    """Return who is signed in, browser by browser."""
+    return [(await browser.get("/me")).json() for browser in browsers]
+
+
+async def close(browsers: list[Browser]) -> None:
+    """Close browsers."""
+    for browser in browsers:
+        await browser.__aexit__()
+
+
+@pytest.fixture
+def user() -> str:
+    """A user that no other test has."""
+    return f"u{time.monotonic_ns()}"
+
+
+async def test_places_are_listed(indexed: Interface, user: str) -> None:
+    """Each place shows id, times, browser, address and whether it is the present one."""
+    async with serve(make(indexed)) as url:
+        browsers = await signed_in(url, user, 2)
+        headers = {"user-agent": "Lynx/2.9 " + "x" * 500}
+        await browsers[1].get(f"/login/{user}?remember=1", headers=headers)
+        places = (await browsers[1].get("/places")).json()
+        await close(browsers)
+
+    present = next(place for place in places if place["current"])
+    other = next(place for place in places if not place["current"])
+    assert len(places) == 2
+    assert present["user_agent"].startswith("Lynx/2.9 x")
+    assert len(present["user_agent"]) == 200
+    assert present["address"] == "127.0.0.1"
+    assert (present["remembered"], other["remembered"]) == (True, False)
+    assert abs(present["last_seen"] - time.time()) < 60
+    assert present["expires_at"] > other["expires_at"] > time.time()
+    assert all(len(place["sid"]) == 22 for place in places)
+
+
+async def test_a_list_opens_nothing(indexed: Interface, user: str) -> None:
+    """No part of what is listed is a token, nor a part of the secret."""
+    async with serve(make(indexed)) as url:
+        browsers = await signed_in(url, user, 1)
+        body = (await browsers[0].get("/places")).text
+        secret = browsers[0].cookies["auth_session"].partition(".")[2]
+        await close(browsers)
+
+    assert secret not in body
+
+
+async def test_revoke_ends_one(indexed: Interface, user: str) -> None:
+    """A revoked session is dead at once, and the others live on."""
+    async with serve(make(indexed)) as url:
+        browsers = await signed_in(url, user, 3)
+        places = (await browsers[0].get("/places")).json()
+        victim = next(place["sid"] for place in places if not place["current"])
+        assert (await browsers[0].get(f"/revoke/{victim}")).json() is True
+        assert (await browsers[0].get(f"/revoke/{victim}")).json() is False
+
+        assert sorted(map(str, await whoami(browsers))) == sorted(["None", user, user])
+        assert (await browsers[0].get("/me")).json() == user
+        await close(browsers)
+
+
+async def test_revoke_ends_nobody_else_s(indexed: Interface, user: str) -> None:
+    """With a user given only that user's sessions can be revoked; a made-up id ends nothing."""
+    async with serve(make(indexed)) as url:
+        mine, theirs = await signed_in(url, user, 1), await signed_in(url, user + "x", 1)
+        victim = theirs[0].cookies["auth_session"].partition(".")[0]
+
+        assert (await mine[0].get(f"/revoke/{victim}")).json() is False
+        assert (await mine[0].get("/revoke/" + "A" * 22)).json() is False
+        assert (await mine[0].get("/revoke/nonsense")).json() is False
+        assert await whoami(theirs) == [user + "x"]
+        await close(mine + theirs)
+
+
+async def test_logout_others_keeps_the_present_one(indexed: Interface, user: str) -> None:
+    """All other sessions of the user end, the present one and other users' live on."""
+    async with serve(make(indexed)) as url:
+        mine, theirs = await signed_in(url, user, 4), await signed_in(url, user + "x", 2)
+
+        assert (await mine[1].get("/others")).json() == 3
+
+        assert await whoami(mine) == [None, user, None, None]
+        assert await whoami(theirs) == [user + "x"] * 2
+        await close(mine + theirs)
+
+
+async def test_logout_everywhere_is_complete(indexed: Interface, user: str) -> None:
+    """Fifty sessions of a user die within a second, and nobody else's."""
+    async with serve(make(indexed)) as url:
+        mine, theirs = await signed_in(url, user, 50), await signed_in(url, user + "x", 2)
+        began = time.monotonic()
+
+        assert (await theirs[0].get(f"/everywhere/{user}")).json() == 50
+
+        assert time.monotonic() - began < 1.0
+        assert await whoami(mine) == [None] * 50
+        assert await whoami(theirs) == [user + "x"] * 2
+        await close(mine + theirs)
+
+
+async def test_nobody_has_no_others(indexed: Interface) -> None:
+    """Without a login there is nothing to end, and nothing fails."""
+    async with serve(make(indexed)) as url, Browser(url) as browser:
+        assert (await browser.get("/others")).json() == 0
+        assert (await browser.get("/places")).json() == []
+
+
+async def test_the_oldest_session_goes(indexed: Interface, user: str) -> None:
+    """With max_sessions one more login ends the oldest session."""
+    async with serve(make(indexed, max_sessions=2)) as url:
+        browsers = await signed_in(url, user, 3)
+
+        assert await whoami(browsers) == [None, user, user]
+        await close(browsers)
+
+
+async def test_one_login_too_many_is_refused(indexed: Interface, user: str) -> None:
+    """With on_max_sessions="refuse" it gets 403, no cookie, and may log in elsewhere later."""
+    app = make(indexed, max_sessions=2, on_max_sessions="refuse")
+    async with serve(app) as url:
+        browsers = await signed_in(url, user, 2)
+        late = Browser(url)
+        answer = await late.get(f"/login/{user}")
+
+        assert answer.status_code == 403
+        assert late.cookies == {}
+        assert await whoami(browsers) == [user, user]
+        again = await browsers[0].get(f"/login/{user}")
+        assert again.status_code == 200
+        await browsers[1].get("/others")
+        assert (await late.get(f"/login/{user}")).status_code == 200
+        await close([*browsers, late])
+
+
+async def test_simultaneous_logins_over_http(indexed: Interface, user: str) -> None:
+    """Of many logins at once no more than the limit are alive at any look."""
+    async with serve(make(indexed, max_sessions=3)) as url:
+        browsers = [Browser(url) for _ in range(30)]
+        await asyncio.gather(*(browser.get(f"/login/{user}") for browser in browsers))
+        alive = [each for each in await whoami(browsers) if each is not None]
+
+        assert alive == [user] * 3
+        await close(browsers)
+
+
+async def test_a_cookie_keeps_no_index() -> None:
+    """Sessions in cookies cannot be listed: a limit is refused at construction, a list fails."""
+    with pytest.raises(SessionConfigError, match="max_sessions needs an index"):
+        make(InCookieEncrypted(_key()), max_sessions=2)
+    async with serve(make(InCookieEncrypted(_key()))) as url, Browser(url) as browser:
+        await browser.get("/login/ann")
+        assert (await browser.get("/places")).status_code == 500
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_sessions": 0},
+        {"max_sessions": True},
+        {"max_sessions": "3"},
+        {"max_sessions": 3, "on_max_sessions": "other"},
+    ],
+)
+def test_limits_that_cannot_be(options: dict[str, Any]) -> None:
+    """A limit is a whole number of 1 or more, with one of two actions."""
+    with pytest.raises(SessionConfigError):
+        AuthSession(make_app(), InMemory(), **options)
