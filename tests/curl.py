@@ -11,6 +11,7 @@ from harness import Browser
 
 _PROMPT = "$ curl "
 _parser = argparse.ArgumentParser(exit_on_error=False)
+_parser.add_argument("-A", dest="agent")
 _parser.add_argument("-b", dest="sent")
 _parser.add_argument("-c", dest="kept")
 _parser.add_argument("-d", dest="form", action="append", default=[])
@@ -61,6 +62,8 @@ async def outputs_of(calls: Iterable[Call], url: str, jars: dict[str, dict[str, 
             body = {"data": dict(pair.split("=", 1) for pair in given.form)}
         method = given.method or ("POST" if body else "GET")
         async with Browser(url) as browser:
+            if given.agent:
+                browser.headers["user-agent"] = given.agent
             browser.cookies = dict(jars.get(given.sent, {}))
             response = await browser.request(method, "/" + given.url.partition("/")[2], **body)
             if given.kept:
