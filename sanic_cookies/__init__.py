@@ -26,6 +26,7 @@ from .interfaces import InMemory, Interface
 from .registry import SessionInfo
 from .session import Session
 from .session_dict import SessionDict
+from .watch import watch
 
 if TYPE_CHECKING:
     from .interfaces import Aioredis, AsyncPG, GinoAsyncPG, InCookieEncrypted, Redis
@@ -60,6 +61,7 @@ __all__ = [
     "flash",
     "get_flashes",
     "login_required",
+    "watch",
 ]
 
 _NEED_A_DRIVER = {"Aioredis", "AsyncPG", "GinoAsyncPG", "InCookieEncrypted", "Redis"}

@@ -85,7 +85,7 @@ class CsrfGuard:
         if demand is False or (request.method in _SAFE and not websocket):
             return
         sess = self._session.of(request)
-        if not sess.is_presented and demand is not True:
+        if sess.presented is None and demand is not True:
             return
         if is_foreign(request, self._trusted):
             raise _refused(self._session, request, "a request from another site")

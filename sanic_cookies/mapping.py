@@ -266,9 +266,10 @@ class SessionMapping(MutableMapping[str, Any]):
     # What features of this library keep beside the data.
 
     @property
-    def is_presented(self) -> bool:
-        """Whether the request came with a well-formed cookie of this session; nothing is read."""
-        return self._located_credential() is not None
+    def presented(self) -> str | None:
+        """Public id that the request's cookie names; nothing is read, so nothing is proven."""
+        credential = self._located_credential()
+        return None if credential is None else credential.sid
 
     def keep(self, name: str, value: Any) -> None:
         """Keep `value` under `name`, None for nothing any more; call it inside a block."""

@@ -61,6 +61,20 @@ class SessionReader(SessionMapping):
             return copy.deepcopy(self._content.extra.get(name))
         return (await self._view()).extra.get(name)
 
+    async def remaining(self) -> float | None:
+        """Read the session; return the seconds it lives if nobody uses it, None if it has ended.
+
+        For a token that has been replaced it has ended, even if that may still read for a while.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+        """
+        await self.load()
+        record = self._record
+        if self._status is not Status.LIVE or record is None or self._muted:
+            return None
+        return max(0.0, record.expires_at - record.now)
+
     async def load(self) -> None:
         """Read the session without a lock, unless that has been done.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .background import Background
+from .hub import Hub
 from .interfaces.fan_out import FanOut
 from .locks import LockTable
 from .settings import Settings
@@ -30,6 +31,7 @@ class Runtime:
         background: Work that outlives its request.
         emit: Tells listeners of an event: `emit("saved", sid=...)`.
         stats: What locks and stores have done so far.
+        hub: Who wants to hear at once that a session has ended.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class Runtime:
     background: Background
     emit: Emit
     stats: Stats = field(default_factory=Stats)
+    hub: Hub = field(default_factory=Hub)
 
 
 def suspicious(runtime: Runtime, event: str, sid: str = "", **context: Any) -> None:

@@ -48,6 +48,9 @@ SIGNALS = {
     "suspicious": "session.security.suspicious",
 }
 
+# What may end the life of a token, so whoever watches it looks at once.
+NEWS = frozenset({"ended", "revoked", "rotated"})
+
 
 class Session:
     """Locked sessions on an app.
@@ -297,6 +300,8 @@ class Session:
 
     def _emit(self, event: str, **context: Any) -> None:
         """Tell the listeners of an event, after it has happened and outside of any lock."""
+        if event in NEWS:
+            self.runtime.hub.tell(context["sid"])
         app, signal = self._app, SIGNALS[event]
         every = signal.rpartition(".")[0] + ".*"  # what Sanic calls "session.user.<event>"
         if app is None or app.signal_router.name_index.keys().isdisjoint((signal, every)):

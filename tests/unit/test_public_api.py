@@ -47,6 +47,7 @@ NAMES = {
     "flash",
     "get_flashes",
     "login_required",
+    "watch",
 }
 DRIVERS = ["redis", "asyncpg", "cryptography"]
 WITHOUT_DRIVERS = f"""

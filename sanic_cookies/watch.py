@@ -1,0 +1,144 @@
+"""Websockets that do not outlive their session.
+
+A handshake proves who it is, and then the socket lives for hours: a logout, a revoked session or a
+password change in between does not reach it by itself (OWASP ASVS 5.0, 7.4.1: no further use after
+termination). The watcher looks at the record now and then, and at once on news in this process.
+
+Close codes (RFC 6455, section 7.4): 1008, "policy violation", is what the standard has for a
+socket that may not go on, and for not saying why; 4000 to 4999 need an agreement with the page,
+which the application may make by `code=`. 1011 is "unexpected condition": no store that answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from sanic.exceptions import WebsocketClosed
+from sanic.request import Request
+
+from .errors import SessionConfigError, SessionStoreError
+from .exchange import Exchange
+from .session import Session, session_of
+from .settings import Seconds
+
+logger = logging.getLogger("sanic_cookies")
+
+ENDED, ENDED_TEXT = 1008, "session ended"
+FAILED, FAILED_TEXT = 1011, "session unavailable"
+FAILURES = 3  # looks in a row that may fail
+_CLOSE_SECONDS = 1.0  # for the close frame, if the client does not read
+_MARGIN = 0.02  # the store's clock says when a session is over, not ours
+
+
+@asynccontextmanager
+async def watch(
+    request: Request,
+    ws: Any,
+    *,
+    every: Seconds = 5.0,
+    code: int = ENDED,
+    session_name: str | None = None,
+) -> AsyncIterator[None]:
+    """Run the block while the session that the handshake came with is alive, and no longer.
+
+    When it was logged out, revoked, expired, or its token was replaced (a login elsewhere, a
+    periodic renewal: the page connects again with the cookie it has by now), the socket is closed
+    and the block cancelled: a client that ignores the close is not served either. What happens in
+    this process is seen at once; what others do, at the next look. Looks are no use of the session
+    and do not prolong it. Without a session the block is not entered.
+
+    A look that fails changes nothing yet; after three in a row the socket is closed with 1011.
+
+    Args:
+        request: The handshake.
+        ws: The socket, which the handler was given.
+        every: Seconds between two looks at the store.
+        code: The close code.
+        session_name: Which session; None for the app's first.
+
+    Raises:
+        CancelledError: The session has ended (`WebsocketClosed` under an ASGI server); let it pass.
+        SessionConfigError: There is no such session, or `every` is not a time.
+
+    Examples:
+        >>> @app.websocket("/feed")                        # doctest: +SKIP
+        ... async def feed(request, ws):
+        ...     async with watch(request, ws):
+        ...         async for message in ws: ...
+    """
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+    if not seconds > 0:
+        raise SessionConfigError("every must be more than 0 seconds", served=True)
+    session, owner = session_of(request, session_name), asyncio.current_task()
+    alive, closed = asyncio.Event(), False
+
+    async def guard() -> None:
+        nonlocal closed
+        why, text = await _end_of(session, request, seconds, code, alive)
+        closed = True
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await _close(ws, why, text)
+        if owner is not None:
+            owner.cancel()
+
+    task = asyncio.create_task(guard())
+    try:
+        await alive.wait()
+        yield
+    except asyncio.CancelledError:
+        if not closed or owner is None or not request.app.asgi:
+            raise
+        # There Sanic (25.12) fails on a cancelled handler.
+        owner.uncancel()
+        raise WebsocketClosed("The session has ended.") from None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _end_of(
+    session: Session, request: Request, every: float, code: int, alive: asyncio.Event
+) -> tuple[int, str]:
+    """Return how to close the socket, when it is time to."""
+    sid = session.of(request).presented
+    if sid is None:
+        return code, ENDED_TEXT
+    failures = 0
+    with session.runtime.hub.listening(sid) as news:
+        while failures < FAILURES:
+            news.clear()
+            pause = every
+            try:
+                # One's own object for each look: the handler's may be in the midst of a block.
+                left = await session.make(Exchange(request)).remaining()
+            except SessionStoreError:
+                failures += 1
+            except Exception:
+                # A watcher that has died must not leave its socket unwatched.
+                logger.exception("%s: a look at the session of a socket failed", session.name)
+                break
+            else:
+                if left is None:
+                    return code, ENDED_TEXT
+                failures, pause = 0, min(every, left + _MARGIN)
+                alive.set()
+            if failures < FAILURES:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await news.wait()
+    return FAILED, FAILED_TEXT
+
+
+async def _close(ws: Any, code: int, reason: str) -> None:
+    # Under ASGI Sanic's own close() does nothing (25.12).
+    send = getattr(ws, "_send", None)
+    if send is None:
+        await ws.close(code, reason)
+    else:
+        await send({"type": "websocket.close", "code": code, "reason": reason})
