@@ -15,6 +15,7 @@ _parser.add_argument("-A", dest="agent")
 _parser.add_argument("-b", dest="sent")
 _parser.add_argument("-c", dest="kept")
 _parser.add_argument("-d", dest="form", action="append", default=[])
+_parser.add_argument("-H", dest="headers", action="append", default=[])
 _parser.add_argument("-N", dest="unbuffered", action="store_true")
 _parser.add_argument("-X", dest="method")
 _parser.add_argument("--json")
@@ -55,9 +56,10 @@ async def outputs_of(calls: Iterable[Call], url: str, jars: dict[str, dict[str, 
     for call in calls:
         given = _parser.parse_args(shlex.split(call.command)[1:])
         body: dict[str, object] = {}
+        headers = dict(header.split(": ", 1) for header in given.headers)
         if given.json:
-            headers = {"content-type": "application/json", "accept": "application/json"}
-            body = {"content": given.json, "headers": headers}
+            headers |= {"content-type": "application/json", "accept": "application/json"}
+            body = {"content": given.json}
         elif given.form:
             body = {"data": dict(pair.split("=", 1) for pair in given.form)}
         method = given.method or ("POST" if body else "GET")
@@ -65,7 +67,9 @@ async def outputs_of(calls: Iterable[Call], url: str, jars: dict[str, dict[str, 
             if given.agent:
                 browser.headers["user-agent"] = given.agent
             browser.cookies = dict(jars.get(given.sent, {}))
-            response = await browser.request(method, "/" + given.url.partition("/")[2], **body)
+            response = await browser.request(
+                method, "/" + given.url.partition("/")[2], headers=headers, **body
+            )
             if given.kept:
                 jars[given.kept] = browser.cookies
         outputs.append(response.text.strip())
