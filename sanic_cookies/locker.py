@@ -108,6 +108,7 @@ class SessionLocker(SessionReader):
 
     async def _lock_and_read(self, credential: Credential) -> None:
         """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
+        self._count_anew()
         settings, locks = self._runtime.settings, self._runtime.locks
         key, began = self._key(credential), time.monotonic()
         holder = locks.holder(key)

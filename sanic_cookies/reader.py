@@ -85,8 +85,14 @@ class SessionReader(SessionMapping):
             raise self._failure
         fresh = self._exchange.is_websocket and self._owner is None
         if self._status is Status.UNREAD or (fresh and self._status is Status.LIVE):
+            self._count_anew()
             credential = self._located_credential()
             self._judge(None if credential is None else await self._fetch(credential))
+
+    def _count_anew(self) -> None:
+        """Bound each look by itself once the response has begun: a socket lives for hours."""
+        if self._exchange.begun:
+            self._budget = Budget(self._runtime.settings.request_timeout)
 
     async def preload(self) -> None:
         """Read the session before the handler; a failure waits until the session is touched."""

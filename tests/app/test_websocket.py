@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from sanic import Request, Websocket, json
 from websockets.asyncio.client import connect
 
 from harness import Browser, make_app, serve
-from sanic_cookies import ResponseStarted, Session, SessionDict
+from sanic_cookies import InMemory, ResponseStarted, Session, SessionDict
 
 
 def make_site(master: Any = None, **options: Any) -> Any:
@@ -140,3 +142,24 @@ async def test_no_lock_outlives_its_block() -> None:
             await say(ws, "write")
             assert len(app.ctx.session.runtime.locks) == 0
             assert (await browser.get("/write")).json() == 3
+
+
+class Slow(InMemory):
+    """Memory that takes a moment for each look."""
+
+    async def fetch(self, name: str, sid: str) -> Any:
+        await asyncio.sleep(0.1)
+        return await super().fetch(name, sid)
+
+
+@pytest.mark.parametrize("order", ["peek", "look", "write"])
+async def test_a_socket_may_live_for_long(order: str) -> None:
+    """What a request may wait for stores is counted anew for each look, not for a socket's life."""
+    app = make_site(Slow())
+    session = app.ctx.session
+    session.settings = replace(session.settings, request_timeout=0.35)
+    async with serve(app) as url, Browser(url) as browser:
+        await browser.get("/write")
+        async with dial(url, browser) as ws:
+            for n in range(6):
+                assert await say(ws, order) == (str(n + 2) if order == "write" else "{'n': 1}")
