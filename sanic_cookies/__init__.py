@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .auth import AuthSession
-from .decorators import login_required
+from .decorators import fresh_login_required, login_required
 from .errors import (
+    AccessDenied,
     CsrfRefused,
+    FreshLoginRequired,
     LoginRequired,
     ResponseStarted,
     SessionConfigError,
@@ -23,6 +25,8 @@ from .errors import (
 )
 from .flash import flash, get_flashes
 from .interfaces import InMemory, Interface
+from .protect import public
+from .redirects import safe_next
 from .registry import SessionInfo
 from .session import Session
 from .session_dict import SessionDict
@@ -34,10 +38,12 @@ if TYPE_CHECKING:
 __version__ = "1.0.0.dev1"
 
 __all__ = [
+    "AccessDenied",
     "Aioredis",
     "AsyncPG",
     "AuthSession",
     "CsrfRefused",
+    "FreshLoginRequired",
     "GinoAsyncPG",
     "InCookieEncrypted",
     "InMemory",
@@ -59,8 +65,11 @@ __all__ = [
     "SessionStoreError",
     "SessionTooLarge",
     "flash",
+    "fresh_login_required",
     "get_flashes",
     "login_required",
+    "public",
+    "safe_next",
     "watch",
 ]
 

@@ -14,9 +14,10 @@ from .content import Identity
 from .csrf import CsrfGuard, make_token, require_token
 from .errors import SessionConfigError
 from .expiry import Policy
-from .guards import NoAuthHandler, guard
+from .gatekeeper import Gatekeeper
+from .guards import NoAuthHandler
+from .loader import SessionStamp, UserLoader
 from .record import Limit
-from .registry import UserSessions
 from .session import AnyInterface
 from .settings import DAY, Options, Seconds, SessionOptions
 
@@ -39,6 +40,14 @@ class AuthOptions(SessionOptions, total=False):
             7.1.2).
         on_max_sessions: What one more login does: "evict_oldest" (default) or "refuse", which
             raises `SessionLimitReached`.
+        login_url: Path of the login page: browsers that have to log in are sent there, with `next`
+            (None: they get what other clients get, a 401).
+        user_loader: Called with the stored user once per request, sync or async; what it returns
+            is the current user, None ends the session.
+        user_name: Attribute on `request.ctx` for what the loader returned ("user").
+        session_stamp: Called with the current user, sync or async; what it returns (str or bytes,
+            or a list: the newest first, then those still good) ends the user's sessions when it
+            changes, as a hash of the password does (OWASP ASVS 5.0, 7.4.3).
         csrf: Refuse requests that other sites make in the user's name: "fetch-metadata" judges by
             what browsers tell, "token" wants a token of the session as well (None: neither).
         csrf_origins: Other sites whose pages may make requests, such as "https://app.example".
@@ -50,11 +59,15 @@ class AuthOptions(SessionOptions, total=False):
     user_key: UserKey
     max_sessions: int | None
     on_max_sessions: Literal["evict_oldest", "refuse"]
+    login_url: str | None
+    user_loader: UserLoader
+    user_name: str
+    session_stamp: SessionStamp
     csrf: Literal["fetch-metadata", "token"] | None
     csrf_origins: Collection[str]
 
 
-class AuthSession(UserSessions):
+class AuthSession(Gatekeeper):
     """Sessions that know who is logged in.
 
     By default they end with the browser, after an hour without a request, and after 24 hours in
@@ -88,18 +101,18 @@ class AuthSession(UserSessions):
     def _set_own(self, options: Options) -> None:
         self.auth_key = options.text("auth_key", "current_user")
         self.remember_expiry = options.seconds("remember_expiry", 30 * DAY)
-        self.no_auth_handler: NoAuthHandler | None = options.raw("no_auth_handler")
         self._user_key: UserKey = options.raw("user_key") or default_user_key
         self.limit = _limit(options)
-        for name in ("no_auth_handler", "user_key"):
-            if options.raw(name) is not None and not callable(options.raw(name)):
-                raise SessionConfigError(f"{name} must be callable")
+        if not callable(self._user_key):
+            raise SessionConfigError("user_key must be callable")
         self.checks = [each for each in self.checks if not isinstance(each, CsrfGuard)]
         if options.raw("csrf") is not None:
             csrf = CsrfGuard(self, options.raw("csrf"), options.raw("csrf_origins", ()))
             self.checks.append(csrf)
         elif options.has("csrf_origins"):
             raise SessionConfigError("csrf_origins needs csrf=")
+        self._set_guards(options)
+        self._set_loader(options)
 
     def _auth(self) -> Mapping[str, Any]:
         return {"auth_key": self.auth_key, "user_key": self.user_key, "limit": self.limit}
@@ -127,6 +140,7 @@ class AuthSession(UserSessions):
 
         Raises:
             TypeError: `user` is None.
+            ValueError: `user_loader` does not know the user.
             ResponseStarted: The response has begun, so no cookie can be set.
         """
         if user is None:
@@ -135,11 +149,14 @@ class AuthSession(UserSessions):
         if duration is not None:
             seconds = Options({"duration": duration}, {}, "", {"duration"}).seconds("duration", 0)
             limit = seconds if limit is None else min(limit, seconds)
+        loaded, stamp = await self._recognise(user)
         sess = self.of(request)
         async with sess:
             identity = Identity(
                 user=user,
                 since=sess.age,
+                confirmed=sess.age,
+                stamp=stamp,
                 limit=limit,
                 idle=self.remember_expiry if remember_me else None,
                 persistent=remember_me,
@@ -148,6 +165,9 @@ class AuthSession(UserSessions):
                 address=request.remote_addr or request.ip,
             )
             sess.become(identity, keep_data=not reset_session)
+            run = self._begin_run(sess, identity)
+        self._show(request, identity, loaded)
+        self._send_run(request, run)
 
     async def logout_user(self, request: Request, logout_anon: bool = True) -> None:
         """End the session now, in all interfaces, without waiting for its lock.
@@ -168,26 +188,8 @@ class AuthSession(UserSessions):
         sid = sess.sid
         if await sess.end() and identity is not None:
             self._emit("logout", sid=sid, user_key=self.user_key(identity.user))
-
-    async def current_user(self, request: Request | None = None) -> Any:
-        """Return the user who is logged in; None if nobody is.
-
-        Args:
-            request: The request; None for the one that is being served.
-
-        Raises:
-            SessionStoreError: The store failed: that is not the same as nobody.
-        """
-        identity = await self.of(request or Request.get_current()).identity()
-        return None if identity is None else identity.user
-
-    def login_required(self, no_auth_handler: NoAuthHandler | None = None) -> Callable[..., Any]:
-        """Guard a handler: without a login it is not called.
-
-        Args:
-            no_auth_handler: Called instead, with the handler's arguments; sync or async.
-        """
-        return guard(no_auth_handler, lambda request: self)
+        self._show(request, None, None)
+        self._send_run(request, "")
 
     async def csrf_token(self, request: Request) -> str:
         """Return a token for a form (field `csrf_token`) or a script (header `X-CSRF-Token`).
@@ -218,10 +220,6 @@ class AuthSession(UserSessions):
     def user_key(self, user: Any) -> str | None:
         """Return the key of the per-user index for `user`; None for a user that is not listed."""
         return _index_key(self._user_key(user))
-
-    def denied(self, request: Request) -> None:
-        """Report that a guard turned a request away."""
-        self._emit("denied", sid=self.of(request).sid, user_key=None, route=request.name)
 
 
 def _limit(options: Options) -> Limit | None:

@@ -163,6 +163,21 @@ class LoginRequired(SessionError):
     public_message = "Please log in."
 
 
+class FreshLoginRequired(LoginRequired):
+    """Somebody is logged in, but has not proved who they are recently enough for this route."""
+
+    public_message = "Please log in again to confirm that it is you."
+
+
+class AccessDenied(SessionError):
+    """Somebody is logged in, but may not do this."""
+
+    status_code = 403
+    quiet = True
+    response_headers: Mapping[str, str] = {"Cache-Control": "no-store"}
+    public_message = "You may not do this."
+
+
 class CsrfRefused(SessionError):
     """The request may have been made by a page of another site in the user's name."""
 

@@ -2,37 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
 from functools import wraps
 from inspect import isawaitable, isclass, signature
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sanic.request import Request
 
-from .errors import LoginRequired, SessionConfigError
+from .errors import AccessDenied, FreshLoginRequired, LoginRequired, SessionConfigError
+from .redirects import is_at, prefers_html, require_login_url, to_login
+from .settings import Options, Seconds
 
 NoAuthHandler = Callable[..., Any]
+Check = Callable[[Any], Any]
 Guarded = Callable[..., Coroutine[Any, Any, Any]]
 
+FRESH = 900.0  # seconds; what OWASP's cheat sheets suggest for high-value operations
+# Set on what a guard has wrapped; `functools.wraps` hands it on to whatever wraps that.
+GUARDS = "__sanic_cookies_guards__"
+
 # A browser asks with OPTIONS before it may send credentials. HEAD runs the GET handler: guarded.
-_EXEMPT = frozenset({"OPTIONS"})
+EXEMPT = frozenset({"OPTIONS"})
+
+
+class Reason(Enum):
+    """Why a request is turned away."""
+
+    LOGIN = "nobody is logged in"
+    CHECK = "the user may not do this"
+    FRESH = "the login is not fresh"
 
 
 class Gate(Protocol):
-    """What a guard asks."""
+    """What a guard asks: an `AuthSession`, as far as this module knows it."""
 
     no_auth_handler: NoAuthHandler | None
+    login_url: str | None
 
     async def current_user(self, request: Request | None = None) -> Any:
         """Return who is logged in, or None."""
 
-    def denied(self, request: Request) -> None:
+    async def is_fresh(self, request: Request, within: Seconds = FRESH) -> bool:
+        """Say whether the user has proved who they are just now."""
+
+    async def denied(self, request: Request, reason: str = "") -> None:
         """Take note of a request that was turned away."""
 
 
-def guard(
-    no_auth_handler: Callable[..., Any] | None, find: Callable[[Request], Gate]
-) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Whom a guard lets in, and what the others get; checked when made.
+
+    Attributes:
+        no_auth_handler: Called instead of the handler when nobody is logged in.
+        redirect_to: Where browsers are sent that have to log in; None for the session's choice.
+        check: Called with the user, sync or async; only True lets in.
+        fresh: Seconds since the user's last proof of who they are; None for any.
+    """
+
+    no_auth_handler: NoAuthHandler | None = None
+    redirect_to: str | None = None
+    check: Check | None = None
+    fresh: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.no_auth_handler is not None:
+            require_handler(self.no_auth_handler)
+        if self.redirect_to is not None:
+            require_login_url("redirect_to", self.redirect_to)
+        if self.check is not None and not callable(self.check):
+            raise SessionConfigError("check must be callable with a user")
+        if self.fresh is not None:
+            seconds_of("fresh", self.fresh)
+
+
+def seconds_of(name: str, value: Seconds) -> float:
+    """Return an argument as seconds.
+
+    Raises:
+        SessionConfigError: It is none, or not more than 0.
+    """
+    return Options({name: value}, {}, "", {name}).seconds(name, FRESH)
+
+
+Find = Callable[[Request], Gate]
+
+
+def guard(rule: Rule, find: Find) -> Callable[..., Any]:
     """Return the decorator; used without parentheses, what it returns is the guarded handler.
 
     `@login_required` hands the handler over as `no_auth_handler`. The two cannot be told apart
@@ -41,21 +101,42 @@ def guard(
     Raises:
         SessionConfigError: A class is decorated, or something that cannot be called.
     """
-    if no_auth_handler is not None:
-        _require_handler(no_auth_handler)
+    perhaps_handler = rule.no_auth_handler
 
     def decorate(*args: Any, **kwargs: Any) -> Any:
-        if no_auth_handler is not None and _request_in(args) is not None:
-            return _guarded(no_auth_handler, None, find)(*args, **kwargs)
+        if bare is not None and request_in(args) is not None:
+            return bare(*args, **kwargs)
         if len(args) != 1 or kwargs:
             raise SessionConfigError("login_required was given neither a handler nor a request")
-        _require_handler(args[0])
-        return _guarded(args[0], no_auth_handler, find)
+        require_handler(args[0])
+        return _guarded(args[0], rule, find)
 
-    return decorate if no_auth_handler is None else wraps(no_auth_handler)(decorate)
+    if perhaps_handler is None:
+        bare = None
+        return decorate
+    bare = _guarded(perhaps_handler, Rule(), find)
+    return wraps(bare)(decorate)
 
 
-def _require_handler(handler: object) -> None:
+def fresh_guard(
+    within: Seconds | Callable[..., Any],
+    check: Check | None,
+    redirect_to: str | None,
+    find: Find,
+) -> Callable[..., Any]:
+    """Return the decorator for a fresh login; without parentheses, `within` is the handler."""
+    if isinstance(within, int | float | timedelta):
+        return guard(Rule(None, redirect_to, check, within), find)
+    require_handler(within)
+    return _guarded(within, Rule(None, redirect_to, check, FRESH), find)
+
+
+def require_handler(handler: object) -> None:
+    """Make sure that `handler` can be called with a request.
+
+    Raises:
+        SessionConfigError: It is a class, or cannot be called.
+    """
     if not callable(handler) or isclass(handler):
         raise SessionConfigError(
             "login_required guards functions and methods; for a view class use "
@@ -63,48 +144,116 @@ def _require_handler(handler: object) -> None:
         )
 
 
-def _guarded(
-    handler: Callable[..., Any],
-    no_auth_handler: Callable[..., Any] | None,
-    find: Callable[[Request], Gate],
-) -> Guarded:
+def _guarded(handler: Callable[..., Any], rule: Rule, find: Find) -> Guarded:
     @wraps(handler)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        request = _request_in(args)
+        request = request_in(args)
         if request is None:
             raise SessionConfigError("a guarded handler was called without a request", served=True)
-        if request.method not in _EXEMPT:
-            auth = find(request)
-            if await auth.current_user(request) is None:
-                auth.denied(request)
-                denied = no_auth_handler or auth.no_auth_handler
-                return await _turn_away(denied, request, args, kwargs)
+        if request.method not in EXEMPT:
+            gate = find(request)
+            reason = await judge(gate, request, rule)
+            if reason is not None:
+                rest = args[1 if args[0] is request else 2 :]
+                return await turn_away(gate, request, rule, reason, rest, kwargs)
         result = handler(*args, **kwargs)
         return await result if isawaitable(result) else result
 
+    setattr(guarded, GUARDS, ((rule, find), *getattr(handler, GUARDS, ())))
     return guarded
 
 
-async def _turn_away(
-    handler: Callable[..., Any] | None,
+async def judge(gate: Gate, request: Request, rule: Rule) -> Reason | None:
+    """Return why `request` is not let in, None if it is; the gate is told."""
+    user = await gate.current_user(request)
+    reason = None
+    if user is None:
+        reason = Reason.LOGIN
+    elif rule.check is not None and not await _passes(rule.check, user):
+        reason = Reason.CHECK
+    elif rule.fresh is not None and not await gate.is_fresh(request, rule.fresh):
+        reason = Reason.FRESH
+    if reason is not None:
+        await gate.denied(request, reason.value)
+    return reason
+
+
+async def _passes(check: Check, user: Any) -> bool:
+    result = check(user)
+    if isawaitable(result):
+        result = await result
+    if result and result is not True:
+        # Something true by mistake, such as a method that was not called, must let nobody in.
+        raise SessionConfigError("check must return True or False", served=True)
+    return result is True
+
+
+async def turn_away(
+    gate: Gate,
     request: Request,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    rule: Rule,
+    reason: Reason,
+    rest: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Any:
-    if handler is None:
-        raise LoginRequired
-    rest = args[1 if args[0] is request else 2 :]
+    """Answer a request that is not let in.
+
+    Args:
+        gate: The session that was asked.
+        request: The request.
+        rule: What the guard demands.
+        reason: Why it is not let in.
+        rest: The handler's arguments after the request.
+        kwargs: The handler's keyword arguments.
+
+    Raises:
+        LoginRequired: Nobody is logged in, and nothing else was asked for.
+        FreshLoginRequired: The login is too old, and the client is no browser.
+        AccessDenied: The user may not do this.
+    """
+    if reason is Reason.CHECK:
+        raise AccessDenied
+    handler, url = _answers(gate, rule, reason)
+    if handler is not None:
+        return await _call(handler, request, rest, kwargs or {})
+    socket = request.route is not None and request.route.extra.websocket
+    if url is not None and not socket and prefers_html(request) and not is_at(request, url):
+        return to_login(request, url)
+    raise FreshLoginRequired if reason is Reason.FRESH else LoginRequired
+
+
+def _answers(gate: Gate, rule: Rule, reason: Reason) -> tuple[NoAuthHandler | None, str | None]:
+    """Return handler and login page; what the guard says goes before what the session says."""
+    url = rule.redirect_to or gate.login_url
+    if reason is Reason.FRESH:
+        return None, url  # somebody is logged in, so a `no_auth_handler` has nothing to say
+    if rule.no_auth_handler is None and rule.redirect_to is not None:
+        return None, url
+    return rule.no_auth_handler or gate.no_auth_handler, url
+
+
+def takes(handler: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Say whether `handler` can be called like this."""
     try:
-        signature(handler).bind(request, *rest, **kwargs)
+        signature(handler).bind(*args, **kwargs)
     except (TypeError, ValueError):
-        rest, kwargs = (), {}  # it takes the request and nothing else
-    result = handler(request, *rest, **kwargs)
+        return False
+    return True
+
+
+async def _call(
+    handler: NoAuthHandler, request: Request, rest: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    if takes(handler, request, *rest, **kwargs):
+        result = handler(request, *rest, **kwargs)
+    else:
+        result = handler(request)  # it takes the request and nothing else
     return await result if isawaitable(result) else result
 
 
-def _request_in(args: tuple[Any, ...]) -> Request | None:
+def request_in(args: tuple[Any, ...]) -> Request | None:
     """Return the request: first argument of a function, second of a method."""
     for candidate in args[:2]:
         if isinstance(candidate, Request):
-            return candidate
+            return cast(Request, candidate)
     return None

@@ -37,6 +37,7 @@ SIGNALS = {
     "ended": "session.record.ended",
     "login": "session.user.login",
     "logout": "session.user.logout",
+    "confirmed": "session.user.confirmed",
     "limit_reached": "session.user.limit_reached",
     "revoked": "session.user.revoked",
     "denied": "session.user.denied",

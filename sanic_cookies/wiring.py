@@ -93,7 +93,7 @@ class Wiring:
         """
         self.adopt(request)
         wanted: list[SessionDict] = []
-        if _may_preload(request):
+        if may_preload(request):
             wanted = [
                 getattr(request.ctx, session.name)
                 for session in self.sessions
@@ -205,7 +205,8 @@ async def _prepare(request: Request, wanted: list[SessionDict], checks: list[Che
     return None
 
 
-def _may_preload(request: Request) -> bool:
+def may_preload(request: Request) -> bool:
+    """Say whether sessions may be read before the handler: not for what never asks for them."""
     route = request.route
     if request.method == "OPTIONS":
         return False

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from sanic import Request
 
-from harness import Browser
+from harness import Browser, set_cookies
 from lab import Lab
 from sanic_cookies import AuthSession
 
@@ -87,6 +87,12 @@ class AuthLab(Lab):
 
         result: dict[str, Any] = await self.do(body, browser=browser)
         return result
+
+
+def login_cookie(response: httpx.Response) -> str:
+    """Return the one Set-Cookie line that names the session; a remembered login has a companion."""
+    [line] = [each for each in set_cookies(response) if "_run=" not in each]
+    return line
 
 
 class Pause:

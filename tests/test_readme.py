@@ -125,7 +125,10 @@ def settled(session: Session, name: str) -> Any:
         "session_cookie": not settings.policy.persistent,
         "expiry": settings.policy.idle,
         "absolute_timeout": settings.policy.absolute,
-        "remember_expiry": getattr(session, "remember_expiry", None),
+        **{
+            key: getattr(session, key, None)
+            for key in ("remember_expiry", "login_url", "user_loader", "user_name", "session_stamp")
+        },
         **{key: getattr(settings.cookie, key, None) for key in ("path", "domain", "secure")},
         **{key: getattr(settings.cookie, key) for key in ("httponly", "samesite", "partitioned")},
     }.get(name, getattr(settings, name, None))

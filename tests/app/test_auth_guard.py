@@ -14,7 +14,7 @@ from sanic.response import HTTPResponse
 from sanic.views import HTTPMethodView
 from sanic_ext import Extend
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import InvalidStatus
 
 from auth_lab import AuthLab
 from harness import Browser, set_cookies
@@ -312,7 +312,7 @@ async def test_a_no_auth_handler_that_fails_lets_nobody_in() -> None:
 
 
 async def test_a_websocket_handler_does_not_run(spelled: Callable[[AuthSession], Guard]) -> None:
-    """The body of a guarded websocket handler never runs for somebody who is not logged in."""
+    """A guarded websocket is refused with 401 before its handshake, and its handler never runs."""
     lab, ran = AuthLab(), []
 
     @lab.app.websocket("/ws")
@@ -323,9 +323,9 @@ async def test_a_websocket_handler_does_not_run(spelled: Callable[[AuthSession],
 
     async with lab:
         url = lab.url.replace("http", "ws") + "/ws"
-        async with connect(url) as ws:
-            with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(ws.recv(), 5)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url)
+        assert refused.value.response.status_code == 401
         assert ran == []
         await lab.login("ann")
         cookie = f"{lab.cookie}={lab.browser.cookies[lab.cookie]}"

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from sanic import Request
 
-from auth_lab import AuthLab, Clock
-from harness import set_cookies
+from auth_lab import AuthLab, Clock, login_cookie
 from sanic_cookies import InCookieEncrypted, InMemory, SessionConfigError
 from sanic_cookies.cli import _key
 
@@ -51,7 +50,7 @@ def _max_age(line: str) -> int | None:
 async def test_the_cookie(master: Any, remember_me: bool | None, days: int | None) -> None:
     """A login ends with the browser, unless it is remembered: then its cookie lives 30 days."""
     async with AuthLab(master) as lab:
-        (line,) = set_cookies(await lab.login(remember_me=remember_me))
+        line = login_cookie(await lab.login(remember_me=remember_me))
         age = _max_age(line)
         assert age == (None if days is None else pytest.approx(days * DAY, abs=2))
 
@@ -60,14 +59,14 @@ async def test_the_cookie(master: Any, remember_me: bool | None, days: int | Non
 async def test_remember_me_over_a_persistent_policy(master: Any, remember_me: bool | None) -> None:
     """`remember_me=False` ends with the browser also where the session's policy does not."""
     async with AuthLab(master, session_cookie=False) as lab:
-        (line,) = set_cookies(await lab.login(remember_me=remember_me))
+        line = login_cookie(await lab.login(remember_me=remember_me))
         assert (_max_age(line) is None) == (remember_me is False)
 
 
 async def test_remember_expiry(master: Any) -> None:
     """`remember_expiry` is how long a remembered login lives."""
     async with AuthLab(master, remember_expiry=timedelta(days=7)) as lab:
-        (line,) = set_cookies(await lab.login(remember_me=True))
+        line = login_cookie(await lab.login(remember_me=True))
         assert _max_age(line) == pytest.approx(7 * DAY, abs=2)
 
 
@@ -121,7 +120,7 @@ async def test_a_remembered_login_needs_no_use(lab: AuthLab, clock: Clock) -> No
 async def test_a_later_login_forgets_to_remember(lab: AuthLab, clock: Clock) -> None:
     """Each login decides for itself: one that is not to be remembered is not."""
     await lab.login(remember_me=True)
-    (line,) = set_cookies(await lab.login())
+    line = login_cookie(await lab.login())
     assert _max_age(line) is None
     clock.now += HOUR + 1
     assert await lab.user() is None
@@ -142,7 +141,7 @@ async def test_duration_shortens(
 
 async def test_duration_is_the_cookies_age(lab: AuthLab) -> None:
     """The cookie of a remembered login does not outlive its `duration`."""
-    (line,) = set_cookies(await lab.login(duration=600, remember_me=True))
+    line = login_cookie(await lab.login(duration=600, remember_me=True))
     assert _max_age(line) == 600
 
 

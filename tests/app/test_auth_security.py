@@ -165,6 +165,7 @@ async def test_events(master: Any) -> None:
                     "sid": None,
                     "user_key": None,
                     "route": f"{lab.app.name}.page",
+                    "reason": "nobody is logged in",
                 },
             ),
         ]

@@ -10,11 +10,15 @@ from sanic.exceptions import SanicException
 
 from sanic_cookies import errors
 from sanic_cookies.errors import (
+    AccessDenied,
+    CsrfRefused,
+    FreshLoginRequired,
     LoginRequired,
     ResponseStarted,
     SessionConfigError,
     SessionError,
     SessionInterrupted,
+    SessionLimitReached,
     SessionLockLost,
     SessionLockTimeout,
     SessionNotLoaded,
@@ -39,6 +43,10 @@ MAKERS: dict[type[SessionError], Callable[[], SessionError]] = {
     SessionLockTimeout: lambda: SessionLockTimeout(DETAIL),
     SessionLockLost: lambda: SessionLockLost(DETAIL),
     LoginRequired: lambda: LoginRequired(DETAIL),
+    FreshLoginRequired: lambda: FreshLoginRequired(DETAIL),
+    AccessDenied: lambda: AccessDenied(DETAIL),
+    CsrfRefused: lambda: CsrfRefused(DETAIL),
+    SessionLimitReached: lambda: SessionLimitReached(DETAIL),
 }
 PUBLIC = [kind for kind in MAKERS if kind is not SessionConfigError]
 
@@ -70,6 +78,10 @@ def test_every_error_is_tested_here() -> None:
         (SessionLockTimeout, 503, True),
         (SessionLockLost, 503, True),
         (LoginRequired, 401, True),
+        (FreshLoginRequired, 401, True),
+        (AccessDenied, 403, True),
+        (CsrfRefused, 403, True),
+        (SessionLimitReached, 403, True),
     ],
 )
 def test_the_status_of_each_error(kind: type[SessionError], status: int, quiet: bool) -> None:

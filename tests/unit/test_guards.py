@@ -9,7 +9,7 @@ import pytest
 from sanic.views import HTTPMethodView
 
 from sanic_cookies import AuthSession, SessionConfigError, login_required
-from sanic_cookies.guards import guard
+from sanic_cookies.guards import Rule, guard
 
 
 class View(HTTPMethodView):
@@ -37,7 +37,7 @@ def test_a_bare_guard_without_a_request_does_not_call(arguments: tuple[Any, ...]
         raise AssertionError("it ran")
 
     with pytest.raises(SessionConfigError):
-        guard(handler, _nobody)(*arguments)
+        guard(Rule(handler), _nobody)(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [(), (1,), ("self", "no request")])
@@ -48,7 +48,7 @@ async def test_a_guard_without_a_request_does_not_call(arguments: tuple[Any, ...
         raise AssertionError("it ran")
 
     with pytest.raises(SessionConfigError, match="without a request"):
-        await guard(None, _nobody)(handler)(*arguments)
+        await guard(Rule(), _nobody)(handler)(*arguments)
 
 
 @pytest.mark.parametrize("bare", [True, False], ids=["bare", "called"])

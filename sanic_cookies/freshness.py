@@ -1,0 +1,118 @@
+"""When a user has last proved who they are, for what asks for more than a session (ASVS 7.5.1).
+
+A remembered login comes back with the next run of the browser, whoever sits before it then. So a
+second cookie goes with it that ends with the browser: without it the login is not fresh, however
+young. Its value is random, and the record keeps a hash: who copies the remembered cookie from a
+disk cannot make it up. It stands with the rest of the session, so it costs no round trip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from hmac import compare_digest
+from secrets import token_urlsafe
+
+from sanic.request import Request
+
+from .content import Identity
+from .errors import LoginRequired
+from .guards import FRESH, seconds_of
+from .loader import LoadedUsers
+from .session_dict import SessionDict
+from .settings import Seconds
+
+RUN = "run"  # in `Content.extra`: hash of what the browser's present run was given
+SUFFIX = "_run"  # of the cookie's name
+
+
+class FreshLogins(LoadedUsers):
+    """The half of `AuthSession` that knows how long ago the user proved who they are."""
+
+    async def is_fresh(self, request: Request, within: Seconds = FRESH) -> bool:
+        """Say whether the user proved who they are within the last seconds, in this browser run.
+
+        Login and `confirm_login` are proofs. Without a login it is False.
+
+        Args:
+            request: The request.
+            within: Seconds.
+
+        Raises:
+            SessionStoreError: The store failed.
+        """
+        seconds = seconds_of("within", within)
+        if await self.current_user(request) is None:
+            return False
+        sess = self.of(request)
+        identity = await sess.identity()
+        if identity is None or sess.age - identity.confirmed >= seconds:
+            return False
+        return not identity.remembered or self._in_same_run(request, await sess.kept(RUN))
+
+    async def confirm_login(self, request: Request) -> None:
+        """Note that the user has just proved who they are; the session gets a new token.
+
+        Call it when a password or a second factor was right, inside or outside of a block.
+
+        Args:
+            request: The request.
+
+        Raises:
+            LoginRequired: Nobody is logged in.
+            SessionStoreError: The store failed.
+            ResponseStarted: The response has begun, so no cookie can be set.
+        """
+        user = await self.current_user(request)
+        if user is None:
+            raise LoginRequired
+        async with self.of(request) as sess:
+            identity = await sess.identity()
+            if identity is None:
+                raise LoginRequired
+            identity = replace(identity, confirmed=sess.age)
+            sess.amend(identity)
+            run = self._begin_run(sess, identity)
+        self._show(request, identity, user)
+        self._send_run(request, run)
+        self._emit("confirmed", sid=sess.sid, user_key=self.user_key(identity.user))
+
+    # For `AuthSession`.
+
+    def _begin_run(self, sess: SessionDict, identity: Identity) -> str:
+        """Bind a remembered login to this run of the browser; called in the block that stores it.
+
+        Returns:
+            What the browser is to be given; empty for nothing.
+        """
+        value = token_urlsafe(32) if identity.remembered else ""
+        sess.keep(RUN, _digest(value) if value else None)
+        return value
+
+    def _send_run(self, request: Request, value: str) -> None:
+        """Give the browser what it forgets with its end; called when the login is stored."""
+        exchange, spec = self.of(request).exchange, self.settings.cookie
+        if exchange.begun:
+            return
+        setattr(request.ctx, self._run_name, value)
+        if value or exchange.received(spec, SUFFIX):
+            exchange.send(spec, value, None, SUFFIX)
+
+    # Underneath.
+
+    @property
+    def _run_name(self) -> str:
+        return f"_sanic_cookies_{self.name}_run"
+
+    def _in_same_run(self, request: Request, kept: object) -> bool:
+        values = self.of(request).exchange.received(self.settings.cookie, SUFFIX)
+        given = getattr(request.ctx, self._run_name, None)  # by this very request
+        if given is None and len(values) == 1:
+            given = values[0]
+        if not given or not isinstance(kept, str):
+            return False
+        return compare_digest(_digest(given), kept)
+
+
+def _digest(value: str) -> str:
+    return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,279 @@
+"""The user behind a session: loaded once per request, and logged out when it is gone or changed.
+
+Law: whoever asks for the user gets the same answer throughout a request, and nobody is let in on
+the word of a session whose user is gone, or whose stamp has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from hmac import compare_digest
+from inspect import isawaitable
+from typing import Any
+
+from sanic import Sanic
+from sanic.request import Request
+
+from .content import Identity
+from .errors import (
+    LoginRequired,
+    SessionConfigError,
+    SessionLockTimeout,
+    SessionStoreError,
+)
+from .registry import UserSessions
+from .session_dict import SessionDict
+from .settings import Options
+from .wiring import Wiring, may_preload
+
+security = logging.getLogger("sanic_cookies.security")
+
+UserLoader = Callable[[Any], Any]
+SessionStamp = Callable[[Any], Any]
+LOADER_OPTIONS = frozenset({"session_stamp", "user_loader", "user_name"})
+GONE, CHANGED = "the user is gone", "the stamp has changed"
+
+
+@dataclass(slots=True)
+class Known:
+    """What a request knows of its user.
+
+    Attributes:
+        identity: What the session said when the user was loaded.
+        user: The user; None for nobody.
+        is_known: Whether anybody has asked.
+        lock: Lets one task load.
+        owner: The task that loads.
+    """
+
+    identity: Identity | None = None
+    user: Any = None
+    is_known: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    owner: object = None
+
+
+class LoadedUsers(UserSessions):
+    """The half of `AuthSession` that turns what a session holds into a user."""
+
+    user_loader: UserLoader | None
+    session_stamp: SessionStamp | None
+    user_name: str
+
+    def _set_loader(self, options: Options) -> None:
+        self.user_loader = options.raw("user_loader")
+        self.session_stamp = options.raw("session_stamp")
+        self.user_name = options.text("user_name", "user")
+        for name in ("user_loader", "session_stamp"):
+            if options.raw(name) is not None and not callable(options.raw(name)):
+                raise SessionConfigError(f"{name} must be callable with a user")
+        if options.has("user_name") and self.user_loader is None:
+            raise SessionConfigError("user_name needs user_loader=")
+        if not self.user_name.isidentifier():
+            raise SessionConfigError("user_name must be an identifier")
+        self.checks = [each for each in self.checks if each != self._load_early]
+        if self._judges_users:
+            self.checks.insert(0, self._load_early)
+
+    def init_app(self, app: Sanic[Any, Any]) -> None:
+        """Attach to `app`; see `Session.init_app`.
+
+        Raises:
+            SessionConfigError: `user_name` is taken on `request.ctx`, too.
+        """
+        others = Wiring.of(app).sessions
+        taken = {
+            self.name,
+            *(each.name for each in others),
+            *vars(app.request_class.make_context()),
+        }
+        names = {getattr(each, "loaded_name", None) for each in others}
+        if self.loaded_name in taken or (
+            self.loaded_name is not None and self.loaded_name in names
+        ):
+            raise SessionConfigError(
+                f"request.ctx.{self.loaded_name} is taken: choose another user_name"
+            )
+        super().init_app(app)
+
+    @property
+    def loaded_name(self) -> str | None:
+        """The attribute on `request.ctx` that holds the loaded user; None without a loader."""
+        return None if self.user_loader is None else self.user_name
+
+    @property
+    def _judges_users(self) -> bool:
+        return self.user_loader is not None or self.session_stamp is not None
+
+    async def current_user(self, request: Request | None = None) -> Any:
+        """Return the user who is logged in, as `user_loader` gives it; None if nobody is.
+
+        The loader is asked once per request (on a websocket, which may last for hours, each time).
+        A user that is gone, or whose stamp has changed, ends the session.
+
+        Args:
+            request: The request; None for the one that is being served.
+
+        Raises:
+            SessionStoreError: The store failed: that is not the same as nobody.
+        """
+        request = request or Request.get_current()
+        sess = self.of(request)
+        identity = await sess.identity()
+        if not self._judges_users:
+            return None if identity is None else identity.user
+        known = self._known_of(request)
+        if known.owner is not None and known.owner is asyncio.current_task():
+            raise SessionConfigError("user_loader must not ask for the current user", served=True)
+        try:
+            async with asyncio.timeout(self.settings.lock_timeout):
+                await known.lock.acquire()
+        except TimeoutError as error:
+            raise SessionLockTimeout("another task of this request loads the user") from error
+        known.owner = asyncio.current_task()
+        try:
+            return await self._user_of(request, sess, known, identity)
+        finally:
+            known.owner = None
+            known.lock.release()
+
+    async def refresh_stamp(self, request: Request) -> None:
+        """Keep this session when the user's stamp has changed, say after a new password.
+
+        The user's other sessions end at their next request. The session gets a new token.
+
+        Args:
+            request: The request, whose user was known before the change: a guard or
+                `current_user()` has found the former stamp to be right.
+
+        Raises:
+            LoginRequired: Nobody is logged in any more.
+            SessionConfigError: There is no `session_stamp`, or nobody asked for the user before.
+            ResponseStarted: The response has begun, so no cookie can be set.
+        """
+        known = self._known_of(request)
+        if self.session_stamp is None or not known.is_known:
+            # Else a session that the change has ended already could be brought back by this.
+            raise SessionConfigError(
+                "refresh_stamp() needs session_stamp=, and current_user() before the change",
+                served=True,
+            )
+        if known.identity is None:
+            raise LoginRequired
+        user = await self._load(known.identity.user)
+        if user is None:
+            await self._end_login(self.of(request), known.identity, GONE)
+            self._show(request, None, None)
+            raise LoginRequired
+        stamp = (await self._fingerprints(user))[0]
+        async with self.of(request) as sess:
+            identity = await sess.identity()
+            if identity is None or identity.stamp != known.identity.stamp:
+                raise LoginRequired
+            identity = replace(identity, stamp=stamp)
+            sess.amend(identity)
+        self._show(request, identity, user)
+
+    # For `AuthSession`.
+
+    async def _recognise(self, user: Any) -> tuple[Any, str]:
+        """Return a user who logs in as the loader gives it, and the stamp of it.
+
+        Raises:
+            ValueError: The loader does not know the user.
+        """
+        loaded = await self._load(user)
+        if loaded is None:
+            raise ValueError("user_loader knows no such user")
+        stamp = "" if self.session_stamp is None else (await self._fingerprints(loaded))[0]
+        return loaded, stamp
+
+    def _show(self, request: Request, identity: Identity | None, user: Any) -> None:
+        """Remember for the rest of the request who it is."""
+        if not self._judges_users:
+            return
+        known = self._known_of(request)
+        known.identity, known.user, known.is_known = identity, user, True
+        if self.loaded_name is not None:
+            if isinstance(getattr(request.ctx, self.loaded_name, None), SessionDict):
+                raise SessionConfigError("user_name is the name of a session", served=True)
+            setattr(request.ctx, self.loaded_name, user)
+
+    # Underneath.
+
+    def _known_of(self, request: Request) -> Known:
+        name = f"_sanic_cookies_{self.name}_user"
+        known = getattr(request.ctx, name, None)
+        if known is None:
+            known = Known()
+            setattr(request.ctx, name, known)
+        return known
+
+    async def _user_of(
+        self, request: Request, sess: SessionDict, known: Known, identity: Identity | None
+    ) -> Any:
+        is_fresh_look = sess.exchange.is_websocket and identity is not None
+        if known.is_known and known.identity == identity and not is_fresh_look:
+            return known.user
+        user = None if identity is None else await self._load(identity.user)
+        if identity is not None:
+            reason = GONE if user is None else await self._objection(identity, user)
+            if reason is not None:
+                await self._end_login(sess, identity, reason)
+                identity = user = None
+        self._show(request, identity, user)
+        return user
+
+    async def _load(self, user: Any) -> Any:
+        if self.user_loader is None:
+            return user
+        loaded = self.user_loader(user)
+        return await loaded if isawaitable(loaded) else loaded
+
+    async def _objection(self, identity: Identity, user: Any) -> str | None:
+        if self.session_stamp is None:
+            return None
+        found = [compare_digest(identity.stamp, each) for each in await self._fingerprints(user)]
+        return None if any(found) else CHANGED
+
+    async def _fingerprints(self, user: Any) -> list[str]:
+        """Return the fingerprints of the stamps that are good, the newest first."""
+        assert self.session_stamp is not None  # noqa: S101 - callers have asked
+        stamps = self.session_stamp(user)
+        if isawaitable(stamps):
+            stamps = await stamps
+        if isinstance(stamps, str | bytes):
+            stamps = [stamps]
+        if not isinstance(stamps, list | tuple):
+            stamps = []
+        if not stamps or not all(isinstance(each, str | bytes) and each for each in stamps):
+            raise SessionConfigError(
+                "session_stamp must return a str or bytes, or a list of them, never empty",
+                served=True,
+            )
+        return [_fingerprint(each) for each in stamps]
+
+    async def _end_login(self, sess: SessionDict, identity: Identity, reason: str) -> None:
+        sid = sess.sid
+        security.warning("%s: session ended: %s sid=%s", self.name, reason, sid or "-")
+        await sess.end()
+        user_key = self.user_key(identity.user)
+        self._emit("revoked", sid=sid, user_key=user_key, reason=reason)
+
+    async def _load_early(self, request: Request) -> None:
+        """Load the user before the handler, wherever the session is read before it."""
+        if self.settings.preload and may_preload(request):
+            try:
+                await self.current_user(request)
+            except SessionStoreError:
+                return  # raised to whoever asks; the route may do without
+
+
+def _fingerprint(stamp: str | bytes) -> str:
+    """Return what is kept of a stamp: nobody reads a password's hash out of a session."""
+    raw = stamp.encode("utf-8", "surrogatepass") if isinstance(stamp, str) else stamp
+    return sha256(b"sanic_cookies stamp\0" + raw).hexdigest()

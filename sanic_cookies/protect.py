@@ -1,0 +1,156 @@
+"""Deny by default: what is decided before any handler, and before a websocket's handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from sanic import Blueprint, Sanic
+from sanic.blueprint_group import BlueprintGroup
+from sanic.request import Request
+
+from .errors import SessionConfigError
+from .guards import EXEMPT, GUARDS, Gate, Rule, judge, takes, turn_away
+from .redirects import is_at
+
+PUBLIC = "__sanic_cookies_public__"
+Target = Sanic[Any, Any] | Blueprint | BlueprintGroup
+T = TypeVar("T")
+
+
+def public(handler: T) -> T:
+    """Let everybody reach a handler or a view class of an app that `auth.protect()` guards.
+
+    Stands above or below the route's decorator. A class that inherits from a public one is not
+    public. A `login_required` on the same handler still guards it.
+
+    Raises:
+        SessionConfigError: What is decorated cannot be called.
+    """
+    if not callable(handler):
+        raise SessionConfigError("public goes on a handler or a view class, without parentheses")
+    setattr(handler, PUBLIC, True)
+    return handler
+
+
+class Protection:
+    """What `protect()` has checked with each request."""
+
+    def __init__(self, gate: Gate, target: Target, rule: Rule, static: bool) -> None:
+        """Guard the routes of `target`.
+
+        Args:
+            gate: The session that is asked.
+            target: An app, a blueprint or a group of them.
+            rule: Whom to let in.
+            static: Guard static files too.
+        """
+        self._gate, self._rule, self._static = gate, rule, static
+        # None for the whole app.
+        self._blueprints = None if isinstance(target, Sanic) else list(_blueprints(target))
+        self._known: dict[int, tuple[Any, bool]] = {}
+
+    async def __call__(self, request: Request) -> Any:
+        """Answer instead of the handler, or raise, unless the request is let in."""
+        route = request.route
+        # Without a route there is nothing to guard: it is a 404 or a 405.
+        if route is None or request.method in EXEMPT:
+            return None
+        if (route.extra.static and not self._static) or not self._covers(route):
+            return None
+        url = self._rule.redirect_to or self._gate.login_url
+        # Who has to log in must be able to.
+        if (url is not None and is_at(request, url)) or is_public(request):
+            return None
+        reason = await judge(self._gate, request, self._rule)
+        if reason is None:
+            return None
+        kwargs = dict(request.match_info)
+        return await turn_away(self._gate, request, self._rule, reason, (), kwargs)
+
+    def _covers(self, route: Any) -> bool:
+        if self._blueprints is None:
+            return True
+        # Routes live as long as the app; each is kept with its answer, so that no id is reused.
+        known = self._known.get(id(route))
+        if known is None:
+            known = self._known[id(route)] = (route, self._belongs(route))
+        return known[1]
+
+    def _belongs(self, route: Any) -> bool:
+        """Say whether a blueprint has this route; names would not tell, apps may share them."""
+        handler = getattr(route.handler, "__route_handler__", route.handler)
+        own = [each for blueprint in self._blueprints or () for each in blueprint.routes]
+        return any(each is route or _same(each, route, handler) for each in own)
+
+
+async def before_handshake(gate: Gate, request: Request) -> Any:
+    """Have the guards of a websocket handler decide while the answer can still be an HTTP status.
+
+    They are found by what they left on the handler. One that is not found here, or whose
+    `no_auth_handler` wants the socket, decides when the handler is called.
+    """
+    if request.route is None or not request.route.extra.websocket:
+        return None
+    kwargs = dict(request.match_info)
+    for rule, find in _mark(request.route, GUARDS) or ():
+        if find(request) is not gate:
+            continue
+        denied = rule.no_auth_handler or gate.no_auth_handler
+        if denied and not (takes(denied, request, **kwargs) or takes(denied, request)):
+            continue
+        reason = await judge(gate, request, rule)
+        if reason is not None:
+            return await turn_away(gate, request, rule, reason, (), kwargs)
+    return None
+
+
+def is_public(request: Request) -> bool:
+    """Say whether the handler of `request`, its view class or the class's method is public."""
+    if _mark(request.route, PUBLIC):
+        return True
+    view = _mark(request.route, "view_class")
+    if view is None:
+        return False
+    if PUBLIC in vars(view):
+        return True
+    method = getattr(view, request.method.lower(), None)
+    if method is None and request.method == "HEAD":
+        method = getattr(view, "get", None)  # as Sanic's views do
+    return bool(getattr(method, PUBLIC, False))
+
+
+def _mark(route: Any, name: str) -> Any:
+    """Return an attribute of the route's handler; None if nothing on the way to it has one."""
+    for layer in _layers(route):
+        found = getattr(layer, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+def _layers(route: Any) -> Iterator[Callable[..., Any]]:
+    """Go from what Sanic and sanic-ext made of a handler to what the application wrote."""
+    # sanic-ext's automatic HEAD routes have a handler of their own and an empty context.
+    handler = getattr(route.handler, "__route_handler__", route.handler)
+    yield handler
+    while isinstance(handler, partial):
+        # Sanic binds a websocket handler as the first argument of its own.
+        handler = handler.args[0] if getattr(handler, "is_websocket", False) else handler.func
+        yield handler
+
+
+def _same(each: Any, route: Any, handler: Any) -> bool:
+    """Say whether `route` runs the handler of `each` at the same path, under another method."""
+    return bool(each.path == route.path and each.handler is handler)
+
+
+def _blueprints(target: Blueprint | BlueprintGroup) -> Iterator[Blueprint]:
+    if isinstance(target, Blueprint):
+        yield target
+    elif isinstance(target, BlueprintGroup):
+        for each in target.blueprints:
+            yield from _blueprints(each)
+    else:
+        raise SessionConfigError("protect() takes an app, a blueprint or a group of blueprints")
