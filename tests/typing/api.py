@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from sanic import HTTPResponse, Request, Sanic, json
+from sanic import HTTPResponse, Request, Sanic, Websocket, json
 
 from sanic_cookies import (
     Aioredis,
@@ -26,7 +26,10 @@ from sanic_cookies import (
     SessionNotSerializable,
     SessionStoreError,
     SessionTooLarge,
+    flash,
+    get_flashes,
     login_required,
+    watch,
 )
 
 app = Sanic("typed")
@@ -60,6 +63,9 @@ Session(app, expiry="soon")  # type: ignore[arg-type]
 Session(app, on_interface_error="ignore")  # type: ignore[arg-type]
 Session(app, expirey=60)  # type: ignore[call-arg]
 Session(app, auth_key="user")  # type: ignore[call-arg]
+Session(app, csrf="token")  # type: ignore[call-arg]
+AuthSession(app, csrf="fetch-metadata", csrf_origins=["https://app.example"])
+AuthSession(app, csrf="tokens")  # type: ignore[arg-type]
 Session(app, master_interface=object())  # type: ignore[arg-type]
 
 session.add_interface(postgres)
@@ -121,6 +127,22 @@ async def account(request: Request[Any, Any]) -> HTTPResponse:
 async def mine(request: Request[Any, Any]) -> HTTPResponse:
     """Do the same by the method."""
     return json(None)
+
+
+@app.post("/form")
+async def form(request: Request[Any, Any]) -> HTTPResponse:
+    """Take a form, and say so on the next page."""
+    assert_type(await auth.check_csrf(request), None)
+    await flash(request, {"saved": 1}, "success", session_name="session")
+    messages = [each.message for each in await get_flashes(request) if each.category == "success"]
+    assert_type(await auth.csrf_token(request), str)
+    return json(messages)
+
+
+async def feed(request: Request[Any, Any], ws: Websocket) -> None:
+    """Serve a socket for as long as its session lives."""
+    async with watch(request, ws, every=timedelta(seconds=5), code=4401):
+        await ws.send("hello")
 
 
 async def administer() -> None:
