@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from secrets import token_bytes
 
 from .errors import SessionConfigError
+from .interfaces.statements import sql
 
 _KEY_BYTES = 32
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         print(_key() if arguments.command == "key" else _sql(arguments))
-    except (SessionConfigError, ImportError) as error:
+    except SessionConfigError as error:
         print(f"sanic-cookies: {error}", file=sys.stderr)
         return 2
     return 0
@@ -44,6 +45,4 @@ def _key() -> str:
 
 
 def _sql(arguments: argparse.Namespace) -> str:
-    from .interfaces.postgres import sql
-
     return sql("upgrade_table" if arguments.upgrade else "create_table", arguments.table).rstrip()

@@ -22,7 +22,7 @@ LAYERS = [
     ["record"],
     ["expiry", "codec", "cookies", "content"],
     ["changes", "plan"],
-    ["interfaces.base", "interfaces.wakeups"],
+    ["interfaces.base", "interfaces.statements", "interfaces.wakeups"],
     ["interfaces.memory", "interfaces.redis", "interfaces.postgres", "interfaces.in_cookie"],
     ["interfaces.guard"],
     ["interfaces.fan_out"],

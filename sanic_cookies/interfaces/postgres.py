@@ -11,14 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from ..errors import SessionConfigError
 from ..record import (
     Admission,
     Busy,
@@ -30,6 +27,7 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from .statements import sql
 from .wakeups import Wakeups
 
 try:
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sanic_cookies")
 
-_SQL = Path(__file__).parent / "sql"
-_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _CLAIM = timedelta(seconds=1)
 _LISTEN_AGAIN_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
@@ -56,21 +52,6 @@ _CUT = (
 )
 _BATCH = 1000
 _BATCH_PAUSE = 0.01
-
-
-def sql(name: str, table: str = "sessions") -> str:
-    """Return a statement of this interface.
-
-    Args:
-        name: `create_table`, `upgrade_table`, or another file in the folder `sql`.
-        table: The table's name; lower case letters, digits and `_`.
-
-    Raises:
-        SessionConfigError: `table` is not such a name.
-    """
-    if not _TABLE.fullmatch(table):
-        raise SessionConfigError(f"table={table!r} must be lower case letters, digits and '_'")
-    return (_SQL / f"{name}.sql").read_text("utf-8").replace("{table}", table)
 
 
 class AsyncPG:

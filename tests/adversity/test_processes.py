@@ -78,6 +78,22 @@ async def test_killed_holder_costs_its_lease(workers: Start, http: httpx.AsyncCl
     await asyncio.gather(held, return_exceptions=True)
 
 
+async def test_a_server_that_stops_lets_its_holder_finish(
+    workers: Start, http: httpx.AsyncClient
+) -> None:
+    """SIGTERM while a block is open: it ends, it is saved, and its lease is free at once."""
+    one, two = await workers(2)
+    headers = await new_session(http, one.url)
+    held = asyncio.create_task(http.get(one.url + "/inc?hold=0.7", headers=headers))
+    await until_busy(http, one)
+    one.send(signal.SIGTERM)
+
+    assert (await held).json() == {"count": 2}
+    began = time.monotonic()
+    assert (await http.get(two.url + "/inc", headers=headers)).json() == {"count": 3}
+    assert time.monotonic() - began < 0.5
+
+
 async def test_stopped_holder_is_refused(workers: Start, http: httpx.AsyncClient) -> None:
     """A holder that stood still past its lease is refused, and what others wrote since stays."""
     one, two = await workers(2, lease=1.0)

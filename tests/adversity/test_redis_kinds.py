@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio as redis_asyncio
+from redis.asyncio.sentinel import Sentinel
 
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, SessionInterrupted
@@ -124,3 +125,41 @@ async def test_failover_to_an_empty_replica_refuses_the_writer() -> None:
         await client.aclose()
         await session.drain(2)
         await held.close()
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that watches one master."""
+
+    def __init__(self, master: RedisServer) -> None:
+        super().__init__()
+        self.master = master
+
+    def _command(self) -> list[str | Path]:
+        config = self.directory / "sentinel.conf"
+        config.write_text(
+            f"port {self._port}\nbind 127.0.0.1\n"
+            f"sentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
+        )
+        self.account.own(config)
+        return [super()._command()[0], config, "--sentinel"]
+
+
+async def test_sessions_through_sentinel() -> None:
+    """A client that Sentinel leads to the master is a client like any other."""
+    with RedisServer() as master, SentinelServer(master) as guide:
+        sentinel = Sentinel([("127.0.0.1", guide.port)])
+        client = sentinel.master_for("mymaster")
+        session = bare_session(Redis(client), max_waiters=100)
+        cookie = await begin(session, count=0)
+
+        async def increment() -> None:
+            async with request_with(session, cookie) as sess:
+                sess["count"] += 1
+
+        await asyncio.gather(*(increment() for _ in range(20)))
+
+        assert (await request_with(session, cookie).peek())["count"] == 20
+        await session.drain(2)
+        await client.aclose()
+        for each in sentinel.sentinels:
+            await each.aclose()

@@ -1,0 +1,26 @@
+"""The SQL of `AsyncPG`, one statement a file; to be read and printed without its driver."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import SessionConfigError
+
+_SQL = Path(__file__).parent / "sql"
+_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+
+
+def sql(name: str, table: str = "sessions") -> str:
+    """Return a statement of this interface.
+
+    Args:
+        name: `create_table`, `upgrade_table`, or another file in the folder `sql`.
+        table: The table's name; lower case letters, digits and `_`.
+
+    Raises:
+        SessionConfigError: `table` is not such a name.
+    """
+    if not _TABLE.fullmatch(table):
+        raise SessionConfigError(f"table={table!r} must be lower case letters, digits and '_'")
+    return (_SQL / f"{name}.sql").read_text("utf-8").replace("{table}", table)
