@@ -86,18 +86,15 @@ class LoadedUsers(UserSessions):
             SessionConfigError: `user_name` is taken on `request.ctx`, too.
         """
         others = Wiring.of(app).sessions
+        loaded = {getattr(each, "loaded_name", None) for each in others} - {None}
         taken = {
             self.name,
             *(each.name for each in others),
             *vars(app.request_class.make_context()),
         }
-        names = {getattr(each, "loaded_name", None) for each in others}
-        if self.loaded_name in taken or (
-            self.loaded_name is not None and self.loaded_name in names
-        ):
-            raise SessionConfigError(
-                f"request.ctx.{self.loaded_name} is taken: choose another user_name"
-            )
+        if self.name in loaded or self.loaded_name in (taken | loaded):
+            name = self.loaded_name if self.name not in loaded else self.name
+            raise SessionConfigError(f"request.ctx.{name} is taken: choose another user_name")
         super().init_app(app)
 
     @property
