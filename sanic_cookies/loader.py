@@ -169,8 +169,8 @@ class LoadedUsers(UserSessions):
         stamp = (await self._fingerprints(user))[0]
         async with self.of(request) as sess:
             identity = await sess.identity()
-            if identity is None or identity.stamp != known.identity.stamp:
-                raise LoginRequired
+            if identity is None:
+                raise LoginRequired  # it has ended meanwhile
             identity = replace(identity, stamp=stamp)
             sess.amend(identity)
         self._show(request, identity, user)

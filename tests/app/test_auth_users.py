@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sanic import Request, text
 from sanic.response import HTTPResponse
+from websockets.asyncio.client import connect
 
 from auth_lab import AuthLab, Pause
 from harness import make_app, set_cookies
@@ -347,6 +348,30 @@ def test_options_that_cannot_be(options: dict[str, Any]) -> None:
         AuthSession(**options)
 
 
+async def test_a_socket_asks_anew(users: Users) -> None:
+    """A websocket may last for hours: each look asks the loader again, and finds who is gone."""
+    lab = AuthLab(None, user_loader=users.load)
+
+    @lab.app.websocket("/ws")
+    @login_required()
+    async def socket(request: Request, ws: Any) -> None:
+        while await ws.recv():
+            user = await lab.auth.current_user(request)
+            await ws.send("nobody" if user is None else user.name)
+
+    async with lab:
+        await lab.login(1)
+        cookie = f"{lab.cookie}={lab.browser.cookies[lab.cookie]}"
+        url = lab.url.replace("http", "ws") + "/ws"
+        async with connect(url, additional_headers={"cookie": cookie}) as ws:
+            for name in ("ann", "eve", None):
+                users.rows.pop(1)
+                if name is not None:
+                    users.rows[1] = User(name)
+                await ws.send("who am I?")
+                assert await asyncio.wait_for(ws.recv(), 5) == (name or "nobody")
+
+
 # Stamps.
 
 
@@ -449,6 +474,21 @@ async def test_refreshing_needs_somebody(users: Users) -> None:
         await lab.login(2)
         with pytest.raises(SessionConfigError):
             await lab.do(lab.auth.refresh_stamp)
+
+
+async def test_refreshing_revives_nothing(master: Any, users: Users) -> None:
+    """A session that is ended while the password is changed stays ended."""
+    async with stamped(users, master) as lab:
+        await lab.login(1)
+        other = await lab.thief()
+
+        async def body(request: Request) -> None:
+            users.rows[1].password = "second"
+            await lab.logout(browser=other)
+            await lab.auth.refresh_stamp(request)
+
+        assert (await lab.visit(body)).status_code == 401
+        assert await lab.do(name_in_ctx) is None
 
 
 async def test_refreshing_needs_a_cookie(users: Users) -> None:
