@@ -27,8 +27,11 @@ from sanic_cookies import (
     SessionStoreError,
     SessionTooLarge,
     flash,
+    fresh_login_required,
     get_flashes,
     login_required,
+    public,
+    safe_next,
     watch,
 )
 
@@ -55,6 +58,10 @@ session = Session(
     on_interface_error="raise",
 )
 auth = AuthSession(app, master_interface=sealed, expiry=3600, remember_expiry=timedelta(days=14))
+AuthSession(app, login_url="/login", user_loader=int, user_name="me", session_stamp=str)
+AuthSession(app, login_url=7)  # type: ignore[arg-type]
+auth.protect(app, check=bool, fresh=timedelta(hours=1), redirect_to="/login", static=True)
+auth.protect("app")  # type: ignore[arg-type]
 later = Session()
 later.init_app(app)
 
@@ -126,6 +133,24 @@ async def account(request: Request[Any, Any]) -> HTTPResponse:
 @auth.login_required()
 async def mine(request: Request[Any, Any]) -> HTTPResponse:
     """Do the same by the method."""
+    return json(None)
+
+
+@app.post("/confirm")
+@public
+async def confirm(request: Request[Any, Any]) -> HTTPResponse:
+    """Prove who it is, and go back."""
+    assert_type(await auth.confirm_login(request), None)
+    assert_type(await auth.refresh_stamp(request), None)
+    assert_type(await auth.is_fresh(request, timedelta(minutes=1)), bool)
+    return json(assert_type(safe_next(request), str))
+
+
+@app.get("/fresh")
+@fresh_login_required(within=timedelta(minutes=5), check=bool, redirect_to="/login")
+@login_required(check=bool, fresh=60)
+async def fresh(request: Request[Any, Any]) -> HTTPResponse:
+    """Show what asks for a fresh login."""
     return json(None)
 
 
