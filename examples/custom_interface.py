@@ -47,10 +47,11 @@ class InDict:
         self.records[draft.name, draft.sid] = record.updated(draft, time())
         return Outcome.SAVED
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         record = await self.fetch(name, sid)
-        if record is not None and record.version == version:
+        if current := record is not None and record.version == version:
             self.records[name, sid] = record.touched(time(), ttl)
+        return current
 
     async def delete(self, name: str, sid: str) -> bool:
         return await self.fetch(name, sid) is not None and bool(self.records.pop((name, sid)))

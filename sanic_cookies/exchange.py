@@ -130,7 +130,7 @@ class Exchange:
 
 
 def _vary_by_cookie(headers: Any) -> None:
-    present = headers.get("vary", "")
+    present = ", ".join(headers.getall("vary", ()))
     names = {name.strip().lower() for name in present.split(",")}
     if "cookie" not in names and "*" not in names:
         headers["vary"] = f"{present}, Cookie" if present else "Cookie"

@@ -189,25 +189,30 @@ class SessionLocker(SessionReader):
         # One token, made before the first try: whatever is retried, it is one lease.
         lease = Lease(who.sid, token_urlsafe(16))
         claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
-        waited = False
+        waited, budget = False, self._budget
         try:
-            while isinstance(granted := await self._acquire(who.sid, claim), Busy):
+            while isinstance(granted := await self._acquire(who.sid, claim, budget), Busy):
                 waited, left = True, deadline - time.monotonic()
                 if left <= 0:
                     raise SessionLockTimeout(f"held by the route {granted.label!r}")
                 await store.turn(settings.name, who.sid, lease.token, left)
+                # Looking again is part of the wait, whose end is `deadline`.
+                budget = Budget(settings.store_timeout)
         except BaseException:
             # The lease may be ours although nobody told us: give it back in any case.
             self._runtime.background.spawn(self._return_for_sure(lease))
             raise
+        if waited and granted is not None and not granted.held:
+            # Its secret was replaced while it waited, and the lease had been handed to it.
+            self._runtime.background.spawn(self._return(lease))
         if granted is not None and granted.held and store.is_shared:
             self._lease = lease
             self._keep_renewed(hold, lease)
         return granted, waited
 
-    async def _acquire(self, sid: str, claim: Claim) -> Granted | Busy | None:
+    async def _acquire(self, sid: str, claim: Claim, budget: Budget) -> Granted | Busy | None:
         try:
-            return await self._store.acquire(self._runtime.settings.name, sid, claim, self._budget)
+            return await self._store.acquire(self._runtime.settings.name, sid, claim, budget)
         except RecordUnreadable:
             self._unreadable(sid)
             return None

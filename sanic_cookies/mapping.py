@@ -298,8 +298,11 @@ class SessionMapping(MutableMapping[str, Any]):
         self._look()
         self._warn_if_unlocked()
         content = self._known()
-        if content is None or self._blind is not None:
+        if content is None:
             raise self._failure or SessionNotLoaded()
+        if self._blind is not None:
+            self._blind.apply(content)  # loaded since: what was written before lies on top
+            self._blind = None
         return content
 
     def _writing(self) -> Content | None:

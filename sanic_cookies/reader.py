@@ -121,6 +121,8 @@ class SessionReader(SessionMapping):
     async def _view(self) -> Content:
         """Return the content as it stands, in objects that nobody writes to."""
         self._look()
+        if self._exchange.is_websocket and self._owner is None:
+            self._content = None  # each look at a socket's session is a fresh one
         if self._content is not None:
             return copy.deepcopy(self._content)
         await self.load()
@@ -189,7 +191,9 @@ class SessionReader(SessionMapping):
         return Status.LIVE if record.previous_reads else Status.DEAD
 
     def _forget(self, status: Status) -> None:
-        """Know nothing any more but `status`."""
+        """Know nothing any more but `status`; no live cookie goes out for what has ended."""
+        if status is Status.DEAD:
+            self._exchange.withdraw(self._runtime.settings.cookie)
         self._status, self._record, self._payload = status, None, b""
         self._content, self._failure = None, None
 

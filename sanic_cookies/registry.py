@@ -14,6 +14,7 @@ from sanic.request import Request
 
 from . import content as contents
 from .errors import SessionConfigError
+from .interfaces.base import LivesInCookie
 from .interfaces.guard import Budget
 from .record import Record, RecordUnreadable
 from .session import Session
@@ -63,6 +64,13 @@ class UserSessions(Session):
             kind = type(self.master_interface).__name__
             raise SessionConfigError(f"max_sessions needs an index of users, {kind} keeps none")
 
+    def warnings(self) -> list[str]:
+        """Return what the operator should know about the set-up."""
+        master = self.master_interface
+        if isinstance(master, LivesInCookie) and getattr(master, "revocations", None) is None:
+            return ["logins in a cookie cannot be ended before they expire: give revocations="]
+        return []
+
     async def sessions_of(self, user: Any, request: Request | None = None) -> list[SessionInfo]:
         """Return the live sessions of a user, the newest first.
 
@@ -95,7 +103,10 @@ class UserSessions(Session):
         self._require_index()
         if not is_sid(sid):
             return False
-        record = await self.runtime.store.fetch(self.name, sid, self._new_budget())
+        try:
+            record = await self.runtime.store.fetch(self.name, sid, self._new_budget())
+        except RecordUnreadable:
+            return False
         if record is None or record.user_key is None:
             return False
         if user is not None and record.user_key != self.user_key(user):
@@ -142,7 +153,11 @@ class UserSessions(Session):
         return sum(await asyncio.gather(*(self._end(record) for record in records)))
 
     async def _end(self, record: Record) -> bool:
-        ended = await self.runtime.store.delete(self.name, record.sid, self._new_budget())
+        runtime = self.runtime
+        # To its end even if who asked for it hangs up: the others must not keep what is gone.
+        ended = await runtime.background.settle(
+            runtime.store.delete(self.name, record.sid, self._new_budget())
+        )
         if ended:
             self._emit("revoked", sid=record.sid, user_key=record.user_key)
         return ended

@@ -18,6 +18,7 @@ from .interfaces.fan_out import FanOut
 from .interfaces.guard import Budget
 from .interfaces.memory import InMemory
 from .locks import LockTable
+from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
 from .settings import DAY, Options, SessionOptions, Settings, build
@@ -99,7 +100,7 @@ class Session:
         self.checks: list[Check] = []
         self._interfaces: list[AnyInterface] = []
         self._runtime: Runtime | None = None
-        self._running = False
+        self.serving = False
         self._app: Sanic[Any, Any] | None = None
         self._default_master = master_interface is None
         # Not `or`: an empty InMemory is false.
@@ -199,7 +200,7 @@ class Session:
         self.start()
 
     def _require_stopped(self) -> None:
-        if self._running:
+        if self.serving:
             raise SessionConfigError("interfaces are chosen before the server starts")
 
     # Use from outside of a request.
@@ -211,10 +212,13 @@ class Session:
             SessionStoreError: The store failed or did not answer in time.
         """
         runtime = self.runtime
-        if not is_sid(sid) or runtime.store.lives_in_cookie:
+        if not is_sid(sid) or isinstance(self.master_interface, LivesInCookie):
             return False
         budget = Budget(self.settings.request_timeout)
-        return await runtime.store.fetch(self.name, sid, budget) is not None
+        try:
+            return await runtime.store.fetch(self.name, sid, budget) is not None
+        except RecordUnreadable:
+            return False
 
     async def clear_expired(self) -> int:
         """Drop expired records now, where a store does not forget them by itself.
@@ -286,6 +290,10 @@ class Session:
         factory = self.settings.store_factory or SessionDict
         sess: SessionDict = factory(self.runtime, exchange)
         return sess
+
+    def warnings(self) -> list[str]:
+        """Return what the operator should know about the set-up, once a start."""
+        return []
 
     async def drain(self, timeout: float) -> None:
         """Wait for commits that are under way, `timeout` seconds at most."""

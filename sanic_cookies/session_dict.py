@@ -28,6 +28,7 @@ from .errors import SessionNotLoaded, SessionStoreError
 from .exchange import Exchange
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
+from .record import Record
 from .runtime import Runtime
 from .writer import SessionWriter
 
@@ -40,6 +41,7 @@ class SessionDict(SessionWriter):
         super().__init__(runtime, exchange)
         self._undestroyed: dict[str, Any] | None = None
         self._savepoints: list[dict[str, Any]] = []
+        self._doomed_before: list[str] = []
         self._closing = False
 
     # Enter.
@@ -114,7 +116,8 @@ class SessionDict(SessionWriter):
         except BaseException:
             self._unlocked = changes
             raise
-        self._merged = changes
+        self._merged, self._doomed_before = changes, list(self._doomed)
+        self._undestroyed = None
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
             await self._end_lease()  # what was read cannot be decoded
@@ -147,20 +150,30 @@ class SessionDict(SessionWriter):
                 await self._end_lease()
             else:
                 await self._carry_out(plan)
+        except BaseException:
+            if self._lease is not None:
+                self._runtime.background.spawn(self._return(self._lease))
+            raise
         finally:
             self._let_go()
+            self._undestroyed = None
             self._content = None
             self._rotate = self._renew = self._logged_in = False
             self._owner = None
             self._leave_gate()
 
+    def _stored(self, plan: Plan, record: Record) -> None:
+        """Take what has been stored as the state that inner blocks roll back to."""
+        super()._stored(plan, record)
+        self._savepoints = [self._savepoint() for _ in self._savepoints]
+
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
         self._unlocked, self._merged = self._merged, Changes()
-        self._doomed.clear()
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
             self._undestroyed = None
+        self._doomed = self._doomed_before
 
     # Logging in; called by `AuthSession`.
 
@@ -294,8 +307,12 @@ class SessionDict(SessionWriter):
             return
         with suppress(SessionStoreError):
             name = self._runtime.settings.name
-            await self._store.touch(name, record.sid, record.version, span.ttl, self._budget)
-            self._send_cookie(Plan(Act.NOTHING, span, renew=True))
+            touched = await self._store.touch(
+                name, record.sid, record.version, span.ttl, self._budget
+            )
+            # Somebody may have written since, and replaced the token: then theirs is the last word.
+            if touched:
+                self._send_cookie(Plan(Act.NOTHING, span, renew=True))
 
     # Nested blocks.
 

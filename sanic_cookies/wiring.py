@@ -18,7 +18,6 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import BaseHTTPResponse
 
-from .errors import SessionError
 from .exchange import Exchange
 from .session_dict import SessionDict
 from .settings import Settings
@@ -40,6 +39,7 @@ class Attached(Protocol):
 
     settings: Settings
     checks: list[Check]
+    serving: bool
 
     @property
     def name(self) -> str:
@@ -55,6 +55,9 @@ class Attached(Protocol):
 
     def start(self) -> None:
         """Make the parts anew for this event loop."""
+
+    def warnings(self) -> list[str]:
+        """Return what the operator should know about the set-up."""
 
     def make(self, exchange: Exchange) -> SessionDict:
         """Return the session of one request."""
@@ -116,12 +119,12 @@ class Wiring:
         first = sessions[0]
         if first is None or not hasattr(response, "headers"):
             return None
-        failure: SessionError | None = None
+        failure: Exception | None = None
         for sess in sessions:
             if sess is not None:
                 try:
                     await sess.close(response.status)
-                except SessionError as error:
+                except Exception as error:  # noqa: BLE001 - it becomes the response, see _answer
                     failure = failure or error
         replacement = None if failure is None else await self._answer(request, failure)
         exchange: Exchange = first.exchange
@@ -129,11 +132,15 @@ class Wiring:
         exchange.begun = True
         return replacement
 
-    async def _answer(self, request: Request, error: SessionError) -> Any:
+    async def _answer(self, request: Request, error: Exception) -> Any:
         """Return the response that raising `error` in the handler would have given."""
         handler: Any = self.app.error_handler
-        response = handler.response(request, error)
-        return await response if isawaitable(response) else response
+        try:
+            response = handler.response(request, error)
+            return await response if isawaitable(response) else response
+        except Exception:  # the application's own handler failed; Sanic would swallow that too
+            logger.exception("an exception handler failed on %s", type(error).__name__)
+            return handler.default(request, error)
 
     async def _warn_of_workers(self, app: Sanic[Any, Any]) -> None:
         if app.state.workers < 2:
@@ -151,12 +158,17 @@ class Wiring:
     async def _open(self, app: Sanic[Any, Any]) -> None:
         for session in self.sessions:
             session.start()
+            session.serving = True
+            for text in session.warnings():
+                logger.warning("%s: %s", session.name, text)
         for interface in self._interfaces():
             await interface.open()
         self._carry_cookies()
 
     async def _close(self, app: Sanic[Any, Any]) -> None:
         await asyncio.gather(*(session.drain(DRAIN_SECONDS) for session in self.sessions))
+        for session in self.sessions:
+            session.serving = False
         for interface in self._interfaces():
             await interface.close()
 
@@ -186,8 +198,10 @@ class Wiring:
             if isawaitable(replacement):
                 replacement = await replacement
             first = getattr(request.ctx, self.sessions[0].name, None)
-            if isinstance(replacement, BaseHTTPResponse) and first is not None:
-                first.exchange.write_to(replacement)
+            target = replacement if isinstance(replacement, BaseHTTPResponse) else response
+            if first is not None and first.exchange.begun and hasattr(target, "headers"):
+                # Cookies for a new response; and for any, the cache headers that go with them.
+                first.exchange.write_to(target)
             return replacement
 
         setattr(carried, _CARRIED, True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from math import ceil
 
 from . import content as contents
@@ -66,6 +67,8 @@ class SessionWriter(SessionLocker):
         if exists and self._record is not None:
             unseen = self._record.now - self._record.last_seen
             renew = renew or span.touch_due(unseen + time.monotonic() - self._read_at)
+        if self._exchange.begun and self._in_cookie and not changed:
+            renew = self._rotate  # a touch would need a cookie, and is not worth an error
         act = decide(
             Situation(
                 exists=exists,
@@ -101,14 +104,18 @@ class SessionWriter(SessionLocker):
         settings = self._runtime.settings
         if plan.act not in (Act.CREATE, Act.SAVE):
             return
-        in_cookie = isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
-        needs_cookie = plan.act is Act.CREATE or plan.rotate or in_cookie
+        needs_cookie = plan.act is Act.CREATE or plan.rotate or self._in_cookie
         if needs_cookie and self._exchange.begun:
             raise ResponseStarted
         if plan.changed and plan.payload is not None:
             contents.require_faithful(settings.codec, plan.payload, content)
             if len(plan.payload) > settings.max_bytes:
                 raise SessionTooLarge(len(plan.payload), settings.max_bytes)
+
+    @property
+    def _in_cookie(self) -> bool:
+        """Whether the session itself lives in its cookie."""
+        return isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
 
     def _renewal_due(self, age: float) -> bool:
         every, record = self._runtime.settings.renew_every, self._record
@@ -179,10 +186,11 @@ class SessionWriter(SessionLocker):
         assert record is not None  # noqa: S101 - SAVE means that it exists
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
-        secret_hash = token.secret_hash if token is not None else record.secret_hash
+        rotated = plan.rotate and token is not None
+        secret_hash = token.secret_hash if rotated and token is not None else record.secret_hash
         draft = self._draft(plan, record.sid, record.version + 1, secret_hash)
         pass_on = plan.release and not plan.rotate and self._may_pass_on()
-        await self._commit(draft, plan.release and not pass_on)
+        await self._commit(draft, plan.release and not pass_on, plan.payload)
         if plan.rotate and token is not None:
             self._token, self._credential = token, token.credential
         now = record.now + time.monotonic() - self._read_at
@@ -202,15 +210,19 @@ class SessionWriter(SessionLocker):
             self._logged_in = False
             emit("login", sid=sid, user_key=plan.user_key)
 
-    async def _commit(self, draft: Draft, release: bool) -> None:
+    async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
         lease, settings = self._lease, self._runtime.settings
         token = None if lease is None else lease.token
         try:
-            outcome = await self._commit_or_admit(draft, token, release)
+            # A commit that begins is not to be cut short for what the request has spent before.
+            self._budget.left = max(self._budget.left, settings.store_timeout)
+            outcome = await self._commit_or_admit(draft, token, release, payload)
         except SessionError:
             if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
                 self._runtime.background.spawn(self._return(lease))
+            if self._hold is not None:
+                self._hold.lost = True  # nothing more is written by a block that does not know
             raise
         if release and self._limit(draft) is None:
             self._lease = None
@@ -224,11 +236,30 @@ class SessionWriter(SessionLocker):
             self._lease = None
             raise self._lost(f"the store refused the write: {outcome.value}")
 
-    async def _commit_or_admit(self, draft: Draft, token: str | None, release: bool) -> Outcome:
+    def _copy(self, draft: Draft, payload: bytes | None) -> Draft:
+        """Return a draft with everything in it: the others may have missed earlier ones."""
+        record = self._record
+        if draft.rotated or record is None:
+            return replace(draft, payload=payload, renew=True)
+        grace = record.previous_until - record.now - (time.monotonic() - self._read_at)
+        return replace(
+            draft,
+            payload=payload,
+            renew=True,
+            rotated=True,
+            previous_hash=record.previous_hash,
+            grace=max(grace, 0.0),
+            previous_reads=record.previous_reads,
+        )
+
+    async def _commit_or_admit(
+        self, draft: Draft, token: str | None, release: bool, payload: bytes | None
+    ) -> Outcome:
         store, lease, limit = self._store, self._runtime.settings.lease, self._limit(draft)
+        copy = self._copy(draft, payload)
         if limit is None:
-            return await store.commit(draft, token, release, self._budget, lease)
-        admission = await store.admit(draft, token, limit, self._budget, lease)
+            return await store.commit(draft, token, release, self._budget, lease, copy)
+        admission = await store.admit(draft, token, limit, self._budget, lease, copy)
         self._welcome(admission)
         return admission.outcome
 

@@ -43,10 +43,11 @@ class Interface(Protocol):
     async def save(self, draft: Draft) -> Outcome:
         """Replace a record that exists and is older, in one atomic step; never create one."""
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """Set `last_seen` to now and expiry to `ttl` seconds from now, if `version` is current.
 
-        The payload is neither read nor written.
+        False if it is not, or there is no record; nothing has changed then. The payload is neither
+        read nor written.
         """
 
     async def delete(self, name: str, sid: str) -> bool:

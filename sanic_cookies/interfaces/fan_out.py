@@ -93,7 +93,11 @@ class FanOut:
             self._on_failure(label, is_master)
 
     def _set(self, guards: Sequence[Guard]) -> None:
-        self._master, self._others = guards[0], list(guards[1:])
+        self._master, self._all_others = guards[0], list(guards[1:])
+        # A copy in a cookie is there for its own request only: see `bind`.
+        self._others = [
+            guard for guard in self._all_others if not isinstance(guard.interface, LivesInCookie)
+        ]
         # The lease is asked for here, once; everything above treats all masters alike.
         master = self._master.interface
         self._leased = master if isinstance(master, SupportsLease) else None
@@ -103,7 +107,7 @@ class FanOut:
     @property
     def interfaces(self) -> list[Interface | LivesInCookie]:
         """The master, then the others in the order they were added."""
-        return [self._master.interface, *(guard.interface for guard in self._others)]
+        return [self._master.interface, *(guard.interface for guard in self._all_others)]
 
     @property
     def is_shared(self) -> bool:
@@ -179,6 +183,7 @@ class FanOut:
         release: bool,
         budget: Budget,
         seconds: float = 0.0,
+        copy: Draft | None = None,
     ) -> Outcome:
         """Save under the lease `token`, or without one; the others follow if it was saved.
 
@@ -188,6 +193,7 @@ class FanOut:
             release: Give the lease up.
             budget: What the request has left.
             seconds: Without `release`: how long the lease lasts from now.
+            copy: The same write with everything in it, for others that may have missed some.
         """
         master = self._master
         if self._leased is not None and token is not None:
@@ -196,7 +202,7 @@ class FanOut:
         else:
             outcome = await master.call(master.interface.save, draft, budget=budget)
         if outcome is Outcome.SAVED:
-            await self._spread(draft)
+            await self._spread(copy or draft)
         return outcome
 
     async def records_of(self, name: str, user_key: str, budget: Budget) -> list[Record]:
@@ -206,7 +212,13 @@ class FanOut:
         return await self._master.call(self._indexed.records_of, name, user_key, budget=budget)
 
     async def admit(
-        self, draft: Draft, token: str | None, limit: Limit, budget: Budget, seconds: float
+        self,
+        draft: Draft,
+        token: str | None,
+        limit: Limit,
+        budget: Budget,
+        seconds: float,
+        copy: Draft | None = None,
     ) -> Admission:
         """Write a login within the user's limit; whoever had to go for it goes everywhere."""
         if self._indexed is None:
@@ -214,7 +226,7 @@ class FanOut:
         admit = self._indexed.admit
         admission = await self._master.call(admit, draft, token, limit, seconds, budget=budget)
         if admission.outcome is Outcome.SAVED:
-            await self._spread(draft)
+            await self._spread(copy or draft)
             await asyncio.gather(
                 *(
                     self._bury_or_retry(guard, draft.name, sid)
@@ -224,16 +236,21 @@ class FanOut:
             )
         return admission
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> bool:
         """Record a use, in all of them."""
         master = self._master
-        await master.call(master.interface.touch, name, sid, version, ttl, budget=budget)
+        touched: bool = await master.call(
+            master.interface.touch, name, sid, version, ttl, budget=budget
+        )
+        if not touched:
+            return False
         await self._each(
             [
                 guard.call(guard.interface.touch, name, sid, version, ttl, budget=_one())
                 for guard in self._others
             ]
         )
+        return True
 
     async def delete(self, name: str, sid: str, budget: Budget) -> bool:
         """End a session everywhere, whoever holds its lease.
@@ -298,7 +315,7 @@ class BoundFanOut(FanOut):
         self._cookies: list[tuple[str, BoundInterface]] = []
         guards = [
             self._bound(guard, index, name, cookie_name, read)
-            for index, guard in enumerate([shared._master, *shared._others])
+            for index, guard in enumerate([shared._master, *shared._all_others])
         ]
         self._set(guards)
 

@@ -21,6 +21,8 @@ logger = logging.getLogger("sanic_cookies")
 T = TypeVar("T")
 
 DOWN_SECONDS = 1.0
+# Who reads is told that a record is unreadable; a write to one is an error like others.
+_READS = ("fetch", "acquire")
 
 OnFailure = Callable[[str, str], None]
 
@@ -97,8 +99,10 @@ class Guard:
         try:
             async with asyncio.timeout(min(self._timeout, max(budget.left, 0))):
                 result = await method(*args)
-        except (SessionError, RecordUnreadable):
+        except (SessionError, RecordUnreadable) as error:
             self._down_until = None
+            if isinstance(error, RecordUnreadable) and method.__name__ not in _READS:
+                raise SessionStoreError("the record is unreadable") from error
             raise
         except Exception as error:
             raise self._failed(method.__name__, error, hurried) from error

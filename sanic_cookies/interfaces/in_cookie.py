@@ -176,11 +176,13 @@ class InOneCookie:
                 self._record, self.value = before
         return Outcome.SAVED if saved else Outcome.GONE
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
         record = self._live(name, sid)
-        if record is not None and record.version == version:
-            self._seal(record.touched(self._clock(), ttl))
+        if record is None or record.version != version:
+            return False
+        self._seal(record.touched(self._clock(), ttl))
+        return True
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""

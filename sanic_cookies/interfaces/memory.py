@@ -90,12 +90,14 @@ class InMemory:
         self._shelf(draft.name).put(record.updated(draft, now))
         return Outcome.SAVED
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
         now = self._now()
         record = self._live(name, sid, now)
-        if record is not None and record.version == version:
-            self._shelf(name).put(record.touched(now, ttl))
+        if record is None or record.version != version:
+            return False
+        self._shelf(name).put(record.touched(now, ttl))
+        return True
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""

@@ -113,8 +113,8 @@ class AsyncPG:
         self._sweeper = self._listener = self._loop = None
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        if tasks:
+            await asyncio.wait(tasks, timeout=_RELEASE_SECONDS)
         if here:
             await asyncio.gather(*self._releases)
         pool = self._pool
@@ -151,9 +151,10 @@ class AsyncPG:
         """See `Interface.save`."""
         return await self._commit(draft, None, release=False, seconds=0.0)
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        await self._row("touch", name, sid, version, timedelta(seconds=ttl))
+        row = await self._row("touch", name, sid, version, timedelta(seconds=ttl))
+        return row is not None
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
@@ -201,8 +202,7 @@ class AsyncPG:
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
         """See `SupportsIndex.records_of`."""
-        pool = await self._connected()
-        rows = await pool.fetch(self._sql["records_of"], name, user_key)
+        rows = await self._ask("fetch", "records_of", (name, user_key))
         return [_record(name, row["sid"], row) for row in rows]
 
     async def admit(
@@ -255,9 +255,9 @@ class AsyncPG:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
         dropped = 0
         while True:
-            pool = await self._connected()
             # The key keeps the sweepers of two tables apart.
-            status = await pool.execute(self._sql["sweep"], _BATCH, crc32(self._table.encode()))
+            key = crc32(self._table.encode())
+            status = await self._ask("execute", "sweep", (_BATCH, key))
             gone = int(status.rpartition(" ")[2])
             dropped += gone
             if gone < _BATCH:
@@ -271,20 +271,24 @@ class AsyncPG:
         return Outcome.GONE if row[0] is None else Outcome(row[0])
 
     async def _row(self, statement: str, *args: Any) -> Any:
+        return await self._ask("fetchrow", statement, args)
+
+    async def _ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
+        """Run a statement by `fetchrow`, `fetch` or `execute`."""
         pool = self._pool
         if pool is None or (self._url is not None and not self._on_this_loop()):
             pool = await self._connected()
         try:
-            return await self._ask(pool, statement, args)
+            return await self._ask_once(pool, method, statement, args)
         except _CUT:
             # The server closed the connection, perhaps while it lay idle. Once more, on another:
             # each statement may be repeated, a lost reply included.
-            return await self._ask(pool, statement, args)
+            return await self._ask_once(pool, method, statement, args)
 
-    async def _ask(self, pool: Any, statement: str, args: tuple[Any, ...]) -> Any:
+    async def _ask_once(self, pool: Any, method: str, statement: str, args: tuple[Any, ...]) -> Any:
         connection = await pool.acquire()
         try:
-            row = await connection.fetchrow(self._sql[statement], *args)
+            answer = await getattr(connection, method)(self._sql[statement], *args)
         except asyncio.CancelledError:
             # Released as usual, the connection would first wait until the server has confirmed
             # that it stopped; a server that hangs never does. That is not for this request to see.
@@ -296,7 +300,7 @@ class AsyncPG:
             await pool.release(connection)
             raise
         await pool.release(connection)
-        return row
+        return answer
 
     def _on_this_loop(self) -> bool:
         """Forget the pool of another loop; say whether there was nothing to forget."""

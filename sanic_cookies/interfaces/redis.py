@@ -144,9 +144,9 @@ class Redis:
         """See `Interface.save`."""
         return (await self._commit(draft, "", False, 0.0, None)).outcome
 
-    async def touch(self, name: str, sid: str, version: int, ttl: float) -> None:
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        await self._run(TOUCH, self._key(name, sid), version, _ms(ttl))
+        return bool(await self._run(TOUCH, self._key(name, sid), version, _ms(ttl)))
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""

@@ -233,14 +233,13 @@ def test_arguments_that_cannot_be(arguments: list[str], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_line_without_the_driver_names_the_extra() -> None:
-    """The SQL belongs to an interface; without its driver the answer is what to install."""
+def test_the_command_line_needs_no_driver() -> None:
+    """The SQL is printed on a machine that has no driver, by somebody who only makes tables."""
     code = f"{WITHOUT_DRIVERS}\nfrom sanic_cookies.cli import main\nsys.exit(main(['sql']))"
     done = run("-c", code)
 
-    assert done.returncode == 2
-    assert "pip install 'sanic-cookies[postgres]'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("CREATE TABLE IF NOT EXISTS sessions (")
 
 
 def documentable() -> list[tuple[str, object]]:

@@ -13,7 +13,11 @@ if token ~= '' and f[2] ~= token then
   return f[3] == token and 'saved' or 'lost'
 end
 if tonumber(f[1]) >= tonumber(ARGV[1]) then
-  return token ~= '' and f[1] == ARGV[1] and 'saved' or 'stale'
+  -- The same write once more, whose first reply was lost; not another one of the same version.
+  local again = token ~= '' and f[1] == ARGV[1]
+    and (ARGV[4] ~= '1' or redis.call('HGET', key, 'b') == ARGV[3])
+    and (ARGV[8] ~= '1' or redis.call('HGET', key, 'h') == ARGV[2])
+  return again and 'saved' or 'stale'
 end
 local ended = {}
 if index and ARGV[18] ~= '' then

@@ -29,7 +29,7 @@ WITH saved AS (
 ), present AS (
     -- The locking read sees the row as it is now; a plain one would still see what another's
     -- statement, which this one had to wait for, has changed or deleted.
-    SELECT version, lease_token, last_token, expires_at FROM {table}
+    SELECT version, val, secret_hash, lease_token, last_token, expires_at FROM {table}
     WHERE name = $1 AND sid = $2 AND NOT EXISTS (SELECT FROM saved)
     FOR SHARE
 )
@@ -38,7 +38,12 @@ SELECT CASE
     ELSE (
         SELECT CASE
             WHEN $13::text IS NULL THEN 'stale'
-            WHEN lease_token = $13 THEN CASE WHEN version = $3 THEN 'saved' ELSE 'stale' END
+            -- The same write once more, whose first reply was lost, or another one.
+            WHEN lease_token = $13 THEN CASE
+                WHEN version = $3 AND ($5::bytea IS NULL OR val = $5)
+                    AND (NOT $10 OR secret_hash = $4) THEN 'saved'
+                ELSE 'stale'
+            END
             WHEN last_token = $13 THEN 'saved'
             ELSE 'lost'
         END
