@@ -83,6 +83,8 @@ class AsyncPG:
         self._given = None if isinstance(pool, str) else getattr(pool, "raw_pool", pool)
         self._pool: Any = self._given
         self._options = pool_options
+        # Who gives this stands behind a transaction pooler, where LISTEN is heard by nobody.
+        self._listens = pool_options.get("statement_cache_size") != 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep_every = sweep_every
         self._sweeper: asyncio.Task[None] | None = None
@@ -196,7 +198,7 @@ class AsyncPG:
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        if self._listener is None and self._url is not None:
+        if self._listener is None and self._url is not None and self._listens:
             self._listener = asyncio.create_task(self._listen(), name="sanic_cookies.wakeups")
         await self._wakeups.wait(token, timeout)
 
