@@ -1,8 +1,7 @@
 """An interface of your own, and the whole of it: sessions in a dict.
 
-`Record` says what each write leaves. Each method is one atomic step: here, since nothing really
-waits between reading and writing. Elsewhere a record is bytes: `msgspec.msgpack.encode(record)`.
-Run `sanic_cookies.testing.InterfaceContract` over yours, as the tests of this library do over this.
+`Record` says what each write leaves. Each method is one atomic step: here, since nothing waits in
+it. Run `sanic_cookies.testing.InterfaceContract` over yours, as our tests do over this one.
 
     python examples/custom_interface.py
 
