@@ -16,6 +16,7 @@ from hashlib import sha256
 
 import msgspec
 
+from ..cookies import MAX_COOKIE_BYTES
 from ..errors import SessionConfigError, SessionTooLarge
 from ..record import Draft, Outcome, Record
 from ..token import Credential
@@ -30,7 +31,6 @@ except ImportError as error:  # pragma: no cover - tested in a process of its ow
         "InCookieEncrypted needs its driver: pip install 'sanic-cookies[cookie]'"
     ) from error
 
-MAX_BYTES = 4096  # name and value together, as browsers count (RFC 6265bis, section 5.7)
 FUTURE_SECONDS = 60  # how far the clock that sealed a cookie may be ahead of this one
 _KEY_BYTES = 32
 _LEAST_DISTINCT = 8
@@ -248,8 +248,8 @@ class InOneCookie:
     def _seal(self, record: Record) -> None:
         value = self._ring.encrypt(msgspec.msgpack.encode(astuple(record))).rstrip(b"=").decode()
         size = len(self._cookie_name) + len(value)
-        if size > MAX_BYTES:
-            raise SessionTooLarge(size, MAX_BYTES)
+        if size > MAX_COOKIE_BYTES:
+            raise SessionTooLarge(size, MAX_COOKIE_BYTES)
         self._record, self.value = record, value
 
 

@@ -74,9 +74,11 @@ async def interleavings(store_url: str, total: int) -> bool:
         user = (await http.get(workers[1].url + "/whoami", headers=headers)).json()["user"]
         alive += user is not None
 
-    async with client() as http:
-        await in_turns(total, race)
-    await asyncio.gather(*(worker.stop(signal.SIGKILL) for worker in workers))
+    try:
+        async with client() as http:
+            await in_turns(total, race)
+    finally:
+        await asyncio.gather(*(worker.stop(signal.SIGKILL) for worker in workers))
     seconds = time.monotonic() - began
     print(f"{total} interleavings, {alive} resurrections, {seconds:.0f} s; {dict(codes)}")
     return alive == 0
@@ -111,11 +113,13 @@ async def bleed(store_url: str, total: int) -> bool:
         else:
             seen["own" if answer.json()["user"] == f"u{name}" else "ANOTHER'S"] += 1
 
-    async with client() as http:
-        cookies = [await new_session(http, worker.url, f"/login/u{n}") for n in range(USERS)]
-        await in_turns(total, ask)
-    await worker.stop(signal.SIGKILL)
-    await proxy.stop()
+    try:
+        async with client() as http:
+            cookies = [await new_session(http, worker.url, f"/login/u{n}") for n in range(USERS)]
+            await in_turns(total, ask)
+    finally:
+        await worker.stop(signal.SIGKILL)
+        await proxy.stop()
     seconds = time.monotonic() - began
     print(f"{total} requests of {USERS} users, {seconds:.0f} s: {dict(seen)}")
     return seen["ANOTHER'S"] == 0

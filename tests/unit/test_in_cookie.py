@@ -17,7 +17,8 @@ from cryptography.fernet import Fernet
 from samples import Clock, a_draft
 from sanic_cookies import InMemory, SessionConfigError, SessionTooLarge
 from sanic_cookies.cli import main
-from sanic_cookies.interfaces.in_cookie import MAX_BYTES, InCookieEncrypted, InOneCookie
+from sanic_cookies.cookies import MAX_COOKIE_BYTES as MAX_BYTES
+from sanic_cookies.interfaces.in_cookie import InCookieEncrypted, InOneCookie
 from sanic_cookies.record import Draft, Outcome
 from sanic_cookies.token import Token
 
