@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .auth import AuthSession
-from .decorators import fresh_login_required, login_required
+from .auth.decorators import fresh_login_required, login_required
+from .auth.protect import public
+from .auth.redirects import safe_next
+from .auth.registry import SessionInfo
+from .auth.session import AuthSession
 from .errors import (
     AccessDenied,
     CsrfRefused,
@@ -25,9 +28,6 @@ from .errors import (
 )
 from .flash import flash, get_flashes
 from .interfaces import InMemory, Interface
-from .protect import public
-from .redirects import safe_next
-from .registry import SessionInfo
 from .session import Session
 from .session_dict import SessionDict
 from .watch import watch

@@ -20,7 +20,7 @@ from documents import Block, blocks, code, links, rows
 from harness import Browser, make_app, serve
 from programs import ROOT
 from sanic_cookies import AuthSession, InMemory, Session, SessionError
-from sanic_cookies.auth import AuthOptions
+from sanic_cookies.auth.session import AuthOptions
 from sanic_cookies.cli import main
 from sanic_cookies.settings import SessionOptions
 

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from harness import Browser, make_app, serve
 from sanic_cookies import AuthSession, CsrfRefused, SessionConfigError
-from sanic_cookies.csrf import CsrfGuard
+from sanic_cookies.auth.csrf import CsrfGuard
 
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 FOREIGN = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}

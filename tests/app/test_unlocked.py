@@ -13,7 +13,7 @@ from sanic import Request, text
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
 from sanic_cookies import Session, SessionDict
-from sanic_cookies.mapping import MIXED, UNLOCKED
+from sanic_cookies.session_dict.mapping import MIXED, UNLOCKED
 
 
 def read(sess: SessionDict) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanic_cookies.changes import Changes
 from sanic_cookies.codec import JSONCodec
 from sanic_cookies.content import Content, Identity, Life
+from sanic_cookies.session_dict.changes import Changes
 
 CODEC = JSONCodec()
 LEAVES = st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, "a", "", None])

@@ -9,7 +9,7 @@ import pytest
 from sanic.views import HTTPMethodView
 
 from sanic_cookies import AuthSession, SessionConfigError, login_required
-from sanic_cookies.guards import Rule, guard
+from sanic_cookies.auth.guards import Rule, guard
 
 
 class View(HTTPMethodView):

@@ -16,7 +16,7 @@ from samples import Clock, Request
 from sanic_cookies import Session, SessionDict, SessionError, SessionNotLoaded
 from sanic_cookies.errors import ResponseStarted
 from sanic_cookies.exchange import Exchange
-from sanic_cookies.mapping import UNLOCKED
+from sanic_cookies.session_dict.mapping import UNLOCKED
 from sanic_cookies.settings import DAY
 from sanic_cookies.token import Token
 

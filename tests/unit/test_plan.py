@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from sanic_cookies.expiry import Span
-from sanic_cookies.plan import Act, Plan, Situation, decide
+from sanic_cookies.session_dict.plan import Act, Plan, Situation, decide
 
 ALL = [Situation(*flags) for flags in product([False, True], repeat=7)]
 WRITES = {Act.CREATE, Act.SAVE}

@@ -9,7 +9,7 @@ from sanic.exceptions import InvalidHeader
 from sanic.request import Request
 from sanic.response import HTTPResponse, redirect
 
-from .errors import SessionConfigError
+from ..errors import SessionConfigError
 
 MAX_PATH = 2048
 _SAFE = ("GET", "HEAD")

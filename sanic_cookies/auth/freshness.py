@@ -15,12 +15,12 @@ from secrets import token_urlsafe
 
 from sanic.request import Request
 
-from .content import Identity
-from .errors import LoginRequired
+from ..content import Identity
+from ..errors import LoginRequired
+from ..session_dict import SessionDict
+from ..settings import Seconds
 from .guards import FRESH, seconds_of
 from .loader import LoadedUsers
-from .session_dict import SessionDict
-from .settings import Seconds
 
 RUN = "run"  # in `Content.extra`: hash of what the browser's present run was given
 SUFFIX = "_run"  # of the cookie's name

@@ -10,16 +10,16 @@ import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
-from .content import Identity
+from ..content import Identity
+from ..errors import SessionConfigError
+from ..expiry import Policy
+from ..record import Limit
+from ..session import AnyInterface
+from ..settings import DAY, Options, Seconds, SessionOptions
 from .csrf import CsrfGuard, make_token, require_token
-from .errors import SessionConfigError
-from .expiry import Policy
 from .gatekeeper import Gatekeeper
 from .guards import NoAuthHandler
 from .loader import SessionStamp, UserLoader
-from .record import Limit
-from .session import AnyInterface
-from .settings import DAY, Options, Seconds, SessionOptions
 
 UserKey = Callable[[Any], Any]
 MAX_AGENT = 200  # characters of a user agent that are kept

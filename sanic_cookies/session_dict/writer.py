@@ -16,11 +16,10 @@ import time
 from dataclasses import replace
 from math import ceil
 
-from . import content as contents
-from . import expiry
-from .changes import Changes
-from .content import Content
-from .errors import (
+from .. import content as contents
+from .. import expiry
+from ..content import Content
+from ..errors import (
     ResponseStarted,
     SessionError,
     SessionInterrupted,
@@ -29,14 +28,15 @@ from .errors import (
     SessionStoreError,
     SessionTooLarge,
 )
-from .exchange import Exchange
-from .interfaces.fan_out import BoundFanOut
+from ..exchange import Exchange
+from ..interfaces.fan_out import BoundFanOut
+from ..record import Admission, Draft, Limit, Outcome, Record
+from ..runtime import Runtime
+from ..token import Token
+from .changes import Changes
 from .locker import SessionLocker
 from .mapping import Status
 from .plan import Act, Plan, Situation, decide
-from .record import Admission, Draft, Limit, Outcome, Record
-from .runtime import Runtime
-from .token import Token
 
 logger = logging.getLogger("sanic_cookies")
 

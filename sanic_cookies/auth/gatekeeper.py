@@ -8,12 +8,12 @@ from typing import Any
 from sanic import Sanic
 from sanic.request import Request
 
-from .errors import SessionConfigError
+from ..errors import SessionConfigError
+from ..settings import Options, Seconds
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
 from .protect import Protection, Target, before_handshake
 from .redirects import require_login_url
-from .settings import Options, Seconds
 
 
 class Gatekeeper(FreshLogins):

@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 
 from sanic.request import Request
 
-from .errors import AccessDenied, FreshLoginRequired, LoginRequired, SessionConfigError
+from ..errors import AccessDenied, FreshLoginRequired, LoginRequired, SessionConfigError
+from ..settings import Options, Seconds
 from .redirects import is_at, prefers_html, require_login_url, to_login
-from .settings import Options, Seconds
 
 NoAuthHandler = Callable[..., Any]
 Check = Callable[[Any], Any]

@@ -15,15 +15,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from . import content as contents
-from . import expiry
+from .. import content as contents
+from .. import expiry
+from ..content import Content
+from ..errors import ResponseStarted, SessionError, SessionNotLoaded
+from ..exchange import Exchange
+from ..record import Record
+from ..runtime import Runtime
+from ..token import Credential, Token
 from .changes import Changes
-from .content import Content
-from .errors import ResponseStarted, SessionError, SessionNotLoaded
-from .exchange import Exchange
-from .record import Record
-from .runtime import Runtime
-from .token import Credential, Token
 
 # Constant texts: a text that varies would grow Python's registry of warnings without bound.
 UNLOCKED = (
@@ -36,7 +36,7 @@ MIXED = (
 )
 TEST_COOKIE = "testcookie"
 # Where a line of ours, or of the mapping's own methods, may stand between.
-_INSIDE = (str(Path(__file__).parent), "<frozen _collections_abc>")
+_INSIDE = (str(Path(__file__).parent.parent), "<frozen _collections_abc>")
 
 
 def warn(text: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from sanic.request import Request
 
-from .auth import AuthSession
-from .errors import SessionConfigError
+from ..errors import SessionConfigError
+from ..settings import Seconds
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
-from .settings import Seconds
+from .session import AuthSession
 
 
 def login_required(

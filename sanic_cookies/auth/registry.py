@@ -12,13 +12,13 @@ from typing import Any
 
 from sanic.request import Request
 
-from . import content as contents
-from .errors import SessionConfigError
-from .interfaces.base import LivesInCookie
-from .interfaces.guard import Budget
-from .record import Record, RecordUnreadable
-from .session import Session
-from .token import is_sid
+from .. import content as contents
+from ..errors import SessionConfigError
+from ..interfaces.base import LivesInCookie
+from ..interfaces.guard import Budget
+from ..record import Record, RecordUnreadable
+from ..session import Session
+from ..token import is_sid
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 
 from sanic.request import Request
 
-from .content import CSRF_SEED
-from .errors import CsrfRefused, SessionConfigError
-from .runtime import suspicious
-from .session import Session
-from .session_dict import SessionDict
+from ..content import CSRF_SEED
+from ..errors import CsrfRefused, SessionConfigError
+from ..runtime import suspicious
+from ..session import Session
+from ..session_dict import SessionDict
 
 FETCH_METADATA, TOKEN = "fetch-metadata", "token"
 HEADER, FIELD = "x-csrf-token", "csrf_token"

@@ -10,7 +10,7 @@ from sanic import Blueprint, Sanic
 from sanic.blueprint_group import BlueprintGroup
 from sanic.request import Request
 
-from .errors import SessionConfigError
+from ..errors import SessionConfigError
 from .guards import EXEMPT, GUARDS, Gate, Rule, judge, takes, turn_away
 from .redirects import is_at
 

@@ -12,16 +12,16 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
-from . import content as contents
-from .content import Content, Identity
-from .errors import SessionStoreError
-from .exchange import Exchange
-from .interfaces.fan_out import FanOut
-from .interfaces.guard import Budget
+from .. import content as contents
+from ..content import Content, Identity
+from ..errors import SessionStoreError
+from ..exchange import Exchange
+from ..interfaces.fan_out import FanOut
+from ..interfaces.guard import Budget
+from ..record import Record, RecordUnreadable
+from ..runtime import Runtime, suspicious
+from ..token import Credential, Token, same
 from .mapping import SessionMapping, Status
-from .record import Record, RecordUnreadable
-from .runtime import Runtime, suspicious
-from .token import Credential, Token, same
 
 
 class SessionReader(SessionMapping):

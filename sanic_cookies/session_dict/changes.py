@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .codec import Codec
-from .content import Content, Life
+from ..codec import Codec
+from ..content import Content, Life
 
 
 @dataclass(slots=True)

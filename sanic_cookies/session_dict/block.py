@@ -22,14 +22,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from ..content import Content, Identity
+from ..errors import SessionNotLoaded, SessionStoreError
+from ..exchange import Exchange
+from ..record import Record
+from ..runtime import Runtime
 from .changes import Changes
-from .content import Content, Identity
-from .errors import SessionNotLoaded, SessionStoreError
-from .exchange import Exchange
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
-from .record import Record
-from .runtime import Runtime
 from .writer import SessionWriter
 
 

@@ -18,17 +18,17 @@ from typing import Any
 from sanic import Sanic
 from sanic.request import Request
 
-from .content import Identity
-from .errors import (
+from ..content import Identity
+from ..errors import (
     LoginRequired,
     SessionConfigError,
     SessionLockTimeout,
     SessionStoreError,
 )
+from ..session_dict import SessionDict
+from ..settings import Options
+from ..wiring import Wiring, may_preload
 from .registry import UserSessions
-from .session_dict import SessionDict
-from .settings import Options
-from .wiring import Wiring, may_preload
 
 security = logging.getLogger("sanic_cookies.security")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from .expiry import Span
+from ..expiry import Span
 
 
 class Act(Enum):

@@ -16,15 +16,15 @@ from contextlib import suppress
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from .errors import SessionLockTimeout, SessionStoreError
-from .exchange import Exchange
-from .interfaces.guard import Budget
-from .locks import Hold
+from ..errors import SessionLockTimeout, SessionStoreError
+from ..exchange import Exchange
+from ..interfaces.guard import Budget
+from ..locks import Hold
+from ..record import Busy, Claim, Granted, Record, RecordUnreadable
+from ..runtime import Runtime
+from ..token import Credential
 from .mapping import Status
 from .reader import SessionReader
-from .record import Busy, Claim, Granted, Record, RecordUnreadable
-from .runtime import Runtime
-from .token import Credential
 
 logger = logging.getLogger("sanic_cookies")
 
