@@ -24,12 +24,17 @@ _LOOPBACK = re.compile(
 )
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
 _HEADER = "set-cookie"
+_CLEAR = "clear-site-data"
 
 
 class Response(Protocol):
     """What is needed of a response: any of Sanic's has it, streams included."""
 
     headers: Any
+
+
+class _SiteData(str):
+    """A header that was put there by us."""
 
 
 class Exchange:
@@ -41,13 +46,22 @@ class Exchange:
         is_websocket: There will be no response that could carry a cookie.
     """
 
-    __slots__ = ("_outgoing", "_request", "_secure", "accessed", "begun", "is_websocket")
+    __slots__ = (
+        "_outgoing",
+        "_request",
+        "_secure",
+        "_unwanted",
+        "accessed",
+        "begun",
+        "is_websocket",
+    )
 
     def __init__(self, request: Any) -> None:
         """Look at `request`; nothing is parsed before it is asked for."""
         self._request = request
         self._outgoing: dict[str, SetCookie] | None = None
         self._secure: bool | None = None
+        self._unwanted: tuple[str, ...] = ()
         self.accessed = False
         route = request.route
         self.is_websocket = route is not None and bool(route.extra.websocket)
@@ -105,6 +119,25 @@ class Exchange:
         if self._outgoing is not None:
             self._outgoing.pop(spec.full_name(self.goes_secure(spec)), None)
 
+    def forget_site_data(self, spec: CookieSpec, types: tuple[str, ...]) -> None:
+        """Ask the browser to drop what it keeps of this site, with the response.
+
+        Not where browsers would not listen: they do over https, and on loopback hosts (W3C Clear
+        Site Data, section 4.1; Secure Contexts, section 3.1). Nor for a request without `spec`'s
+        cookie: a foreign page that sends somebody to a logout must not clear anything by that.
+
+        Args:
+            spec: The session's cookie.
+            types: Such as "cache"; none for nothing.
+        """
+        if types and self._is_trustworthy(spec) and self.received(spec):
+            self._unwanted = (*self._unwanted, *types)
+
+    def _is_trustworthy(self, spec: CookieSpec) -> bool:
+        if spec.secure is not False or self._request.scheme in ("https", "wss"):
+            return True
+        return _LOOPBACK.fullmatch(self._request.host) is not None
+
     def write_to(self, response: Response) -> None:
         """Put cookies and cache headers onto `response`; doing it twice changes nothing.
 
@@ -115,6 +148,8 @@ class Exchange:
         if self.accessed:
             _vary_by_cookie(headers)
         outgoing = self._outgoing or {}
+        if self._unwanted or _CLEAR in headers:
+            _clear_site_data(headers, self._unwanted, any(each.value for each in outgoing.values()))
         if _HEADER in headers:
             lines = headers.popall(_HEADER)
             for line in lines:
@@ -134,3 +169,12 @@ def _vary_by_cookie(headers: Any) -> None:
     names = {name.strip().lower() for name in present.split(",")}
     if "cookie" not in names and "*" not in names:
         headers["vary"] = f"{present}, Cookie" if present else "Cookie"
+
+
+def _clear_site_data(headers: Any, types: tuple[str, ...], keeps_cookies: bool) -> None:
+    """Name the types that are to go, unless the handler has; a cookie that is set now must stay."""
+    if isinstance(headers.get(_CLEAR), _SiteData):
+        del headers[_CLEAR]
+    named = [each for each in dict.fromkeys(types) if not (keeps_cookies and each == "cookies")]
+    if named and _CLEAR not in headers:
+        headers[_CLEAR] = _SiteData(", ".join(f'"{each}"' for each in named))

@@ -75,6 +75,15 @@ async def test_a_fresh_login_ends_with_the_browser(tmp_path: Path) -> None:
         assert (await browser.post("/pay")).status_code == 401
 
 
+async def test_the_browser_is_asked_to_forget(tmp_path: Path) -> None:
+    """A logout sends the header that the document shows."""
+    [block] = [each for each in BLOCKS if "clear_site_data" in each.text]
+    async with serve(app_of(block.text, tmp_path)) as url, Browser(url) as browser:
+        await browser.post("/login")
+        sent = (await browser.post("/logout")).headers["clear-site-data"]
+        assert f"`Clear-Site-Data: {sent}`" in DOCUMENT.read_text("utf-8")
+
+
 def test_the_errors_are_those_of_the_library() -> None:
     """The table of answers names errors that exist, each with its status."""
     for row in rows(DOCUMENT, "Guard a handler, or everything"):
@@ -84,7 +93,7 @@ def test_the_errors_are_those_of_the_library() -> None:
 
 def test_every_block_is_checked() -> None:
     """There is no block that nothing here looks at, and each link leads somewhere."""
-    assert [block.language for block in BLOCKS].count("python") == 4
-    assert [block.language for block in BLOCKS].count("console") == 3
-    assert len(BLOCKS) == 7
+    assert [block.language for block in BLOCKS].count("python") == 5
+    assert [block.language for block in BLOCKS].count("console") == 4
+    assert len(BLOCKS) == 9
     assert all((DOCUMENT.parent / link).exists() for link in links(DOCUMENT))

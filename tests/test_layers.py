@@ -38,7 +38,7 @@ LAYERS = [
     ["wiring"],
     ["session"],
     ["flash", "watch", "auth"],
-    ["auth.registry", "auth.redirects", "auth.csrf"],
+    ["auth.registry", "auth.redirects", "auth.csrf", "auth.site_data"],
     ["auth.guards"],
     ["auth.loader", "auth.protect"],
     ["auth.freshness"],

@@ -72,6 +72,8 @@ Session(app, expirey=60)  # type: ignore[call-arg]
 Session(app, auth_key="user")  # type: ignore[call-arg]
 Session(app, csrf="token")  # type: ignore[call-arg]
 AuthSession(app, csrf="fetch-metadata", csrf_origins=["https://app.example"])
+AuthSession(app, clear_site_data=["cache", "cookies"])
+AuthSession(app, clear_site_data=1.0)  # type: ignore[arg-type]
 AuthSession(app, csrf="tokens")  # type: ignore[arg-type]
 Session(app, master_interface=object())  # type: ignore[arg-type]
 
@@ -119,6 +121,7 @@ async def login(request: Request[Any, Any]) -> HTTPResponse:
     await auth.login_user(request, {"id": 7}, duration=timedelta(hours=1), remember_me=True)
     user: object = await auth.current_user()
     assert_type(await auth.logout_user(request, logout_anon=False), None)
+    await auth.logout_user(request, clear_site_data=True)
     return json(user)
 
 
