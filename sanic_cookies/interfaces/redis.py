@@ -11,8 +11,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from hashlib import sha1, sha256
-from pathlib import Path
+from hashlib import sha256
 from typing import Any
 
 from ..record import (
@@ -26,6 +25,25 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from .redis_scripts import (
+    ACQUIRE,
+    COMMIT,
+    CREATE,
+    FETCH,
+    FORGET,
+    RELEASE,
+    REMEMBER,
+    RENEW,
+    SCRIPTS,
+    SIDS_OF,
+    TOUCH,
+    Script,
+    ms,
+    optional_ms,
+    read_admission,
+    read_record,
+    user_field,
+)
 from .wakeups import Wakeups
 
 try:
@@ -35,31 +53,17 @@ try:
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+    from .redis_link import CONNECT_SECONDS
+    from .redis_wire import Transport, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
 
 logger = logging.getLogger("sanic_cookies")
 
-_CONNECT_SECONDS = 1.0
 _LISTEN_AGAIN_SECONDS = 1.0
-
-
-class _Script:
-    """A script, made of Lua files in their order, and the digest that Redis knows it by."""
-
-    def __init__(self, *files: str) -> None:
-        folder = Path(__file__).parent / "lua"
-        self.text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in files)
-        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-FETCH, TOUCH, RENEW = map(_Script, ("fetch", "touch", "renew"))
-ACQUIRE, RELEASE = (_Script("hand_over", name) for name in ("acquire", "release"))
-CREATE = _Script("user_index", "create")
-COMMIT = _Script("hand_over", "user_index", "commit")
-SIDS_OF, FORGET = map(_Script, ("sids_of", "forget"))
-REMEMBER = _Script("user_index", "remember")
-_SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH, SIDS_OF, FORGET, REMEMBER)
+# How many sessions of one user are read at once.
+_READ_AT_ONCE = 100
 
 
 class Redis:
@@ -80,6 +84,7 @@ class Redis:
         self._url = client if isinstance(client, str) else None
         self._given = None if isinstance(client, str) else client
         self._client: Any = self._given
+        self._wire: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._prefix = prefix
         self._wakeups = Wakeups()
@@ -92,11 +97,11 @@ class Redis:
 
     async def open(self) -> None:
         """Connect, and load the scripts if the server is there; if not, the first use will."""
-        self._connected()
+        wire = self._connected()
         with suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                for script in _SCRIPTS:
-                    await self._client.script_load(script.text)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                for script in SCRIPTS:
+                    await wire.execute("SCRIPT", "LOAD", script.text)
 
     async def close(self) -> None:
         """Stop listening and close the client that `open` made; a given one stays open."""
@@ -105,7 +110,9 @@ class Redis:
             listener.cancel()
             with suppress(asyncio.CancelledError):
                 await listener
-        client, self._loop = self._client, None
+        client, wire, self._wire, self._loop = self._client, self._wire, None, None
+        if wire is not None:
+            await wire.close()
         if self._given is None and client is not None:
             self._client = None
             await client.aclose()
@@ -113,7 +120,7 @@ class Redis:
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
         reply = await self._run(FETCH, self._key(name, sid))
-        return _record(name, sid, reply) if reply else None
+        return read_record(name, sid, reply) if reply else None
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
@@ -126,16 +133,16 @@ class Redis:
             draft.version,
             draft.secret_hash,
             draft.payload or b"",
-            _ms(draft.ttl),
-            _optional_ms(draft.lifetime),
-            _ms(draft.age),
-            _user(draft),
+            ms(draft.ttl),
+            optional_ms(draft.lifetime),
+            ms(draft.age),
+            user_field(draft),
             *self._place(draft, limit),
         )
         if isinstance(reply, int):
             admission = Admission(Outcome.SAVED if reply else Outcome.STALE)
         else:
-            admission = _admission(reply)
+            admission = read_admission(reply)
         if self._on_cluster and admission.outcome is Outcome.SAVED:
             await self._name_on_cluster(draft)
         return admission
@@ -146,12 +153,11 @@ class Redis:
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        return bool(await self._run(TOUCH, self._key(name, sid), version, _ms(ttl)))
+        return bool(await self._run(TOUCH, self._key(name, sid), version, ms(ttl)))
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        self._connected()
-        return bool(await self._client.delete(self._key(name, sid)))
+        return bool(await self._connected().execute("DEL", self._key(name, sid)))
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
@@ -159,7 +165,7 @@ class Redis:
             ACQUIRE,
             self._key(name, sid),
             self._wakeups.token(claim.token),
-            _ms(claim.seconds),
+            ms(claim.seconds),
             claim.secret_hash,
             claim.label,
         )
@@ -167,7 +173,7 @@ class Redis:
             return None
         if reply[0] == 2:
             return Busy(reply[1].decode("utf-8", "replace"), int(reply[2]) / 1000)
-        return Granted(_record(name, sid, reply[1:]), held=reply[0] == 1)
+        return Granted(read_record(name, sid, reply[1:]), held=reply[0] == 1)
 
     async def commit(
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
@@ -186,20 +192,20 @@ class Redis:
             draft.secret_hash,
             draft.payload or b"",
             int(draft.payload is not None),
-            _ms(draft.ttl),
+            ms(draft.ttl),
             int(draft.renew),
-            _optional_ms(draft.lifetime),
+            optional_ms(draft.lifetime),
             int(draft.rotated),
             draft.previous_hash,
-            _ms(draft.grace),
+            ms(draft.grace),
             int(draft.previous_reads),
-            _user(draft),
+            user_field(draft),
             token,
             int(release),
-            _ms(seconds),
+            ms(seconds),
             *self._place(draft, limit),
         )
-        admission = _admission(reply)
+        admission = read_admission(reply)
         if self._on_cluster and draft.rotated and admission.outcome is Outcome.SAVED:
             await self._name_on_cluster(draft)
         return admission
@@ -208,7 +214,10 @@ class Redis:
         """See `SupportsIndex.records_of`; what the index names wrongly is taken out of it."""
         index = self._index(name, user_key)
         sids = [sid.decode() for sid in await self._run(SIDS_OF, index)]
-        records = await asyncio.gather(*(self._fetch_readable(name, sid) for sid in sids))
+        records: list[Record | None] = []
+        for start in range(0, len(sids), _READ_AT_ONCE):
+            some = sids[start : start + _READ_AT_ONCE]
+            records += await asyncio.gather(*(self._fetch_readable(name, sid) for sid in some))
         mine = [each for each in records if each is not None and each.user_key == user_key]
         if gone := set(sids) - {record.sid for record in mine}:
             await self._run(FORGET, index, *gone)
@@ -259,7 +268,7 @@ class Redis:
         if draft.user_key is not None:
             index = self._index(draft.name, draft.user_key)
             began = round((time.time() - draft.age) * 1000)
-            await self._run(REMEMBER, index, draft.sid, began, _optional_ms(draft.lifetime))
+            await self._run(REMEMBER, index, draft.sid, began, optional_ms(draft.lifetime))
 
     def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
         """Return the keys that a write touches: the session's, and its user's index if named."""
@@ -276,7 +285,7 @@ class Redis:
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
         token = self._wakeups.token(token)
-        return bool(await self._run(RENEW, self._key(name, sid), token, _ms(seconds)))
+        return bool(await self._run(RENEW, self._key(name, sid), token, ms(seconds)))
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
@@ -311,37 +320,29 @@ class Redis:
     def _key(self, name: str, sid: str) -> str:
         return f"{self._prefix}{name}:{sid}"
 
-    def _connected(self) -> None:
-        """Make a client for the running loop, if this object makes its own."""
+    def _connected(self) -> Transport:
+        """Return the way to the server for the running loop; nothing is sent yet."""
         loop = asyncio.get_running_loop()
-        if self._url is not None and (self._client is None or self._loop is not loop):
-            # One retry, at once, for a connection that the server closed while it lay idle.
-            # Every script is safe to repeat. Deadlines are the caller's.
-            self._client = redis_asyncio.Redis.from_url(
-                self._url,
-                socket_timeout=None,
-                socket_connect_timeout=_CONNECT_SECONDS,
-                retry=Retry(NoBackoff(), 1),
-                retry_on_error=[RedisConnectionError],
-            )
-            self._loop = loop
+        if self._wire is None or self._loop is not loop:
+            if self._url is not None:
+                self._client = _client(self._url)
+            self._wire, self._loop = transport_of(self._client), loop
+        return self._wire
 
     def _index(self, name: str, user_key: str) -> str:
         """Return the key of a user's index; what the user is called stands in no key."""
         return f"{self._prefix}{name}:user:{sha256(user_key.encode()).hexdigest()}"
 
-    async def _run(self, script: _Script, keys: str | tuple[str, ...], *args: Any) -> Any:
+    async def _run(self, script: Script, keys: str | tuple[str, ...], *args: Any) -> Any:
         """Run a script by its digest; send the text if the server has lost it."""
-        self._connected()
-        call = self._client.execute_command
-        keys = (keys,) if isinstance(keys, str) else keys
-        given = (len(keys), *keys, *args)
-        # Replies are bytes even on a client that decodes: payloads are not text.
+        execute = self._connected().execute
+        if isinstance(keys, str):
+            keys = (keys,)
         try:
             try:
-                reply = await call("EVALSHA", script.sha, *given, NEVER_DECODE=True)
+                reply = await execute("EVALSHA", script.sha, len(keys), *keys, *args)
             except NoScriptError:
-                reply = await call("EVAL", script.text, *given, NEVER_DECODE=True)
+                reply = await execute("EVAL", script.text, len(keys), *keys, *args)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
@@ -351,47 +352,13 @@ class Redis:
         return reply
 
 
-def _record(name: str, sid: str, reply: list[Any]) -> Record:
-    try:
-        now, ttl = int(reply[0]), int(reply[1])
-        version, secret_hash, payload, created, seen, deadline, rotated, previous = reply[2:10]
-        until, reads, user = reply[10:13]
-        return Record(
-            name=name,
-            sid=sid,
-            version=int(version),
-            secret_hash=secret_hash,
-            payload=payload,
-            created_at=int(created) / 1000,
-            last_seen=int(seen) / 1000,
-            expires_at=(now + ttl) / 1000,
-            deadline=int(deadline) / 1000 if deadline else None,
-            rotated_at=int(rotated) / 1000,
-            previous_hash=previous,
-            previous_until=int(until) / 1000,
-            previous_reads=reads == b"1",
-            user_key=user[1:].decode() if user else None,
-            now=now / 1000,
-        )
-    except (TypeError, ValueError) as error:
-        raise RecordUnreadable("the hash has not our fields") from error
-
-
-def _admission(reply: Any) -> Admission:
-    """Read the answer of a write: an outcome, or who was ended to make room for it."""
-    if isinstance(reply, list):
-        return Admission(Outcome.SAVED, tuple(sid.decode() for sid in reply))
-    return Admission(Outcome(reply.decode()))
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000)) if seconds > 0 else 0
-
-
-def _optional_ms(seconds: float | None) -> int | str:
-    return "" if seconds is None else _ms(seconds)
-
-
-def _user(draft: Draft) -> str:
-    """Return the user key, marked so that an empty key differs from none."""
-    return "" if draft.user_key is None else "=" + draft.user_key
+def _client(url: str) -> redis_asyncio.Redis:
+    # One retry, at once, for a connection that the server closed while it lay idle. Every script
+    # is safe to repeat. Deadlines are the caller's.
+    settings: dict[str, Any] = {
+        "socket_timeout": None,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "retry": Retry(NoBackoff(), 1),
+        "retry_on_error": [RedisConnectionError],
+    }
+    return redis_asyncio.Redis.from_url(url, **settings)

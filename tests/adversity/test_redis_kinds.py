@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,24 @@ from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, SessionInterrupted
 from sanic_cookies.record import Claim, Granted
 from sanic_cookies.token import Token
-from servers import RedisServer
+from servers import RedisServer, bind_free_port
 
 SLOTS = 16384
 
 
+BUS = 10_000
+
+
 class ClusterNode(RedisServer):
-    """A Redis that is part of a cluster."""
+    """A Redis that is part of a cluster; its nodes talk on a second port, `BUS` above the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        while not self._port:
+            with bind_free_port() as bound, suppress(OSError):
+                port = bound.getsockname()[1]
+                bind_free_port(port + BUS).close()
+                self._port = port
 
     def _command(self) -> list[str | Path]:
         folder = self.directory
@@ -149,7 +160,8 @@ async def test_sessions_through_sentinel() -> None:
     with RedisServer() as master, SentinelServer(master) as guide:
         sentinel = Sentinel([("127.0.0.1", guide.port)])
         client = sentinel.master_for("mymaster")
-        session = bare_session(Redis(client), max_waiters=100)
+        interface = Redis(client)
+        session = bare_session(interface, max_waiters=100)
         cookie = await begin(session, count=0)
 
         async def increment() -> None:
@@ -160,6 +172,7 @@ async def test_sessions_through_sentinel() -> None:
 
         assert (await request_with(session, cookie).peek())["count"] == 20
         await session.drain(2)
+        await interface.close()
         await client.aclose()
         for each in sentinel.sentinels:
             await each.aclose()

@@ -1,0 +1,152 @@
+"""The way that commands take to Redis: one connection for a whole process, where that is possible.
+
+Redis answers the commands of a connection in their order, so any number of requests can share one.
+A pool makes each request pay for a connection that is taken, checked, read and returned, and a
+request cut off in between costs the connection. Here each pays for its own bytes only, and if it is
+cancelled its reply is dropped. What blocks (subscriptions) never goes this way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from hiredis import pack_command
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import (
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.exceptions import ReadOnlyError
+
+from .redis_link import ConnectionLostError, Link, closed, connect
+
+# Connections whose transport can be taken over. Anybody else's may be no connection at all.
+_KNOWN = {
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+}
+# A server that has become a replica is left for the new master; if that is one too, not at once.
+_STAY_SECONDS = 1.0
+
+
+class Transport(Protocol):
+    """A way to the server."""
+
+    async def execute(self, *args: str | bytes | int) -> Any:
+        """Return the server's reply to a command; strings in it are bytes.
+
+        The command must be safe to repeat: if the connection is lost, it is sent once more.
+
+        Raises:
+            RedisError: The server refused the command, or there is no connection to it.
+            TimeoutError: There was no connection in time.
+        """
+
+    async def close(self) -> None:
+        """Leave nothing behind; the next command connects anew."""
+
+
+def transport_of(client: Redis | RedisCluster) -> Transport:
+    """Return the way over which a client's commands go.
+
+    A client of redis-py's own class, Sentinel's included, says how to connect, and that is all
+    we need. A cluster's client routes each command, and somebody's own class may count or change
+    them: those are used as they are.
+    """
+    if type(client) is Redis and client.connection_pool.connection_class in _KNOWN:
+        return Wire(client.connection_pool)
+    return OwnPool(client)
+
+
+class OwnPool:
+    """A client that is used as it is, with a connection of its pool for each command."""
+
+    def __init__(self, client: Redis | RedisCluster) -> None:
+        """Use `client`, which somebody else closes."""
+        self._client = client
+
+    async def execute(self, *args: str | bytes | int) -> Any:
+        """See `Transport.execute`; how often a command is repeated is the client's to say."""
+        name, *rest = args
+        # Bytes both ways, whatever encoding the client has: the keys are the same for all clients.
+        encoded = [each.encode() if isinstance(each, str) else each for each in rest]
+        return await self._client.execute_command(name, *encoded, NEVER_DECODE=True)
+
+    async def close(self) -> None:
+        """See `Transport.close`; the client stays open."""
+
+
+class Wire:
+    """One connection for all commands, made when it is needed and again when it was lost."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        """Connect nothing yet.
+
+        Args:
+            pool: Knows how to make a connection. Ours stands beside those that it keeps, so nobody
+                who uses the same client waits for it.
+        """
+        self._pool = pool
+        self._link: Link | None = None
+        self._opening: asyncio.Task[Link] | None = None
+
+    async def execute(self, *args: str | bytes | int) -> Any:
+        """See `Transport.execute`."""
+        command = pack_command(args)  # type: ignore[arg-type]
+        link = self._link
+        if link is None or link.is_over:
+            link = await self._linked()
+        reply = await link.send(command)
+        if isinstance(reply, Exception) and self._is_worth_another(link, reply):
+            link = await self._linked()
+            reply = await link.send(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _is_worth_another(self, link: Link, error: Exception) -> bool:
+        if isinstance(error, ReadOnlyError) and link.age >= _STAY_SECONDS:
+            # Another connection leads to the new master, by Sentinel or by name.
+            link.end(ConnectionLostError("the server has become a replica"))
+            return True
+        return isinstance(error, ConnectionLostError)
+
+    async def _linked(self) -> Link:
+        """Return the connection; who comes while it is being made waits for the same one."""
+        if self._link is not None and not self._link.is_over:
+            return self._link
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="sanic_cookies.redis")
+        # A request that is cancelled meanwhile takes nothing from the others.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Link:
+        try:
+            former, self._link = self._link, None
+            if former is not None:
+                await former.close()
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            self._link = await connect(connection)
+            return self._link
+        except asyncio.CancelledError:
+            # Those who wait for the connection have not been cancelled.
+            raise closed() from None
+        finally:
+            self._opening = None
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
