@@ -291,6 +291,18 @@ class Session:
         sess: SessionDict = factory(self.runtime, exchange)
         return sess
 
+    async def look(self, request: Request) -> float | None:
+        """Look at the session of `request` anew, for `watch`.
+
+        Returns:
+            The seconds it lives if nobody uses it, None if it has ended.
+
+        Raises:
+            SessionStoreError: The store failed or did not answer in time.
+        """
+        left, _ = await self.make(Exchange(request)).look()
+        return left
+
     def warnings(self) -> list[str]:
         """Return what the operator should know about the set-up, once a start."""
         return []

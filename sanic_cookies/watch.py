@@ -22,7 +22,6 @@ from sanic.exceptions import WebsocketClosed
 from sanic.request import Request
 
 from .errors import SessionConfigError, SessionStoreError
-from .exchange import Exchange
 from .session import Session, session_of
 from .settings import Seconds
 
@@ -47,12 +46,14 @@ async def watch(
     """Run the block while the session that the handshake came with is alive, and no longer.
 
     When it was logged out, revoked, expired, or its token was replaced (a login elsewhere, a
-    periodic renewal: the page connects again with the cookie it has by now), the socket is closed
-    and the block cancelled: a client that ignores the close is not served either. What happens in
-    this process is seen at once; what others do, at the next look. Looks are no use of the session
-    and do not prolong it. Without a session the block is not entered.
+    periodic renewal: the page connects again with the cookie it has by now), or when its user is
+    gone or has another stamp (`user_loader` and `session_stamp` are asked at each look), the
+    socket is closed and the block cancelled: a client that ignores the close is not served either.
+    What happens in this process is seen at once; what others do, at the next look. Looks are no
+    use of the session and do not prolong it. Without a session the block is not entered.
 
-    A look that fails changes nothing yet; after three in a row the socket is closed with 1011.
+    A look that fails, or lasts longer than five seconds, changes nothing yet; after three in a row
+    the socket is closed with 1011.
 
     Args:
         request: The handshake.
@@ -115,14 +116,15 @@ async def _end_of(
             news.clear()
             pause = every
             try:
-                # One's own object for each look: the handler's may be in the midst of a block.
-                left = await session.make(Exchange(request)).remaining()
-            except SessionStoreError:
+                # The store's calls have deadlines of their own; a `user_loader` has none.
+                async with asyncio.timeout(session.settings.request_timeout):
+                    left = await session.look(request)
+            except (SessionStoreError, TimeoutError):
                 failures += 1
             except Exception:
                 # A watcher that has died must not leave its socket unwatched.
                 logger.exception("%s: a look at the session of a socket failed", session.name)
-                break
+                failures += 1
             else:
                 if left is None:
                     return code, ENDED_TEXT

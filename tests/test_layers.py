@@ -40,7 +40,7 @@ LAYERS = [
     ["wiring"],
     ["session"],
     ["flash", "watch", "auth"],
-    ["auth.registry", "auth.redirects", "auth.csrf", "auth.site_data"],
+    ["auth.registry", "auth.redirects", "auth.csrf", "auth.site_data", "auth.stamps"],
     ["auth.guards"],
     ["auth.loader", "auth.protect"],
     ["auth.freshness"],

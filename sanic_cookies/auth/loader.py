@@ -2,6 +2,10 @@
 
 Law: whoever asks for the user gets the same answer throughout a request, and nobody is let in on
 the word of a session whose user is gone, or whose stamp has changed.
+
+A session whose stamp is a former one, still good, gets the newest: by a task of its own that takes
+the lock when it is free, so that a request which only reads never waits for one. Should that fail,
+the next request tries again.
 """
 
 from __future__ import annotations
@@ -9,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from hmac import compare_digest
 from inspect import isawaitable
 from typing import Any
 
@@ -22,18 +25,22 @@ from ..content import Identity
 from ..errors import (
     LoginRequired,
     SessionConfigError,
+    SessionError,
     SessionLockTimeout,
     SessionStoreError,
 )
+from ..exchange import Exchange
+from ..interfaces.base import LivesInCookie
 from ..session_dict import SessionDict
 from ..settings import Options
 from ..wiring import Wiring, may_preload
+from . import stamps
 from .registry import UserSessions
+from .stamps import SessionStamp
 
 security = logging.getLogger("sanic_cookies.security")
 
 UserLoader = Callable[[Any], Any]
-SessionStamp = Callable[[Any], Any]
 LOADER_OPTIONS = frozenset({"session_stamp", "user_loader", "user_name"})
 GONE, CHANGED = "the user is gone", "the stamp has changed"
 
@@ -78,6 +85,11 @@ class LoadedUsers(UserSessions):
         self.checks = [each for each in self.checks if each != self._load_early]
         if self._judges_users:
             self.checks.insert(0, self._load_early)
+
+    def start(self) -> None:
+        """Make the parts anew; nothing is under way in a new event loop."""
+        super().start()
+        self._restamping: set[str] = set()
 
     def init_app(self, app: Sanic[Any, Any]) -> None:
         """Attach to `app`; see `Session.init_app`.
@@ -166,7 +178,7 @@ class LoadedUsers(UserSessions):
             await self._end_login(self.of(request), known.identity, GONE)
             self._show(request, None, None)
             raise LoginRequired
-        stamp = (await self._fingerprints(user))[0]
+        stamp = await stamps.newest(self.session_stamp, user)
         async with self.of(request) as sess:
             identity = await sess.identity()
             if identity is None:
@@ -186,8 +198,9 @@ class LoadedUsers(UserSessions):
         loaded = await self._load(user)
         if loaded is None:
             raise ValueError("user_loader knows no such user")
-        stamp = "" if self.session_stamp is None else (await self._fingerprints(loaded))[0]
-        return loaded, stamp
+        if self.session_stamp is None:
+            return loaded, ""
+        return loaded, await stamps.newest(self.session_stamp, loaded)
 
     def _show(self, request: Request, identity: Identity | None, user: Any) -> None:
         """Remember for the rest of the request who it is."""
@@ -216,14 +229,37 @@ class LoadedUsers(UserSessions):
         is_fresh_look = sess.exchange.is_websocket and identity is not None
         if known.is_known and known.identity == identity and not is_fresh_look:
             return known.user
-        user = None if identity is None else await self._load(identity.user)
+        user = None
         if identity is not None:
-            reason = GONE if user is None else await self._objection(identity, user)
-            if reason is not None:
-                await self._end_login(sess, identity, reason)
-                identity = user = None
+            user, stamp = await self._judged(sess, identity)
+            if user is None:
+                identity = None
+            elif stamp != identity.stamp:
+                await self._restamp(request, sess, identity, stamp)
         self._show(request, identity, user)
         return user
+
+    async def look(self, request: Request) -> float | None:
+        """Look at a session anew, and at its user; see `Session.look`."""
+        sess = self.make(Exchange(request))
+        left, identity = await sess.look()
+        if left is not None and identity is not None and self._judges_users:
+            user, _ = await self._judged(sess, identity)
+            return None if user is None else left
+        return left
+
+    async def _judged(self, sess: SessionDict, identity: Identity) -> tuple[Any, str]:
+        """Return the user and the stamp to keep; without a user the session has been ended."""
+        user, stamp, objection = await self._load(identity.user), identity.stamp, None
+        if user is None:
+            objection = GONE
+        elif self.session_stamp is not None:
+            is_good, stamp = await stamps.judge(self.session_stamp, user, identity.stamp)
+            objection = None if is_good else CHANGED
+        if objection is not None:
+            await self._end_login(sess, identity, objection)
+            return None, ""
+        return user, stamp
 
     async def _load(self, user: Any) -> Any:
         if self.user_loader is None:
@@ -231,28 +267,29 @@ class LoadedUsers(UserSessions):
         loaded = self.user_loader(user)
         return await loaded if isawaitable(loaded) else loaded
 
-    async def _objection(self, identity: Identity, user: Any) -> str | None:
-        if self.session_stamp is None:
-            return None
-        found = [compare_digest(identity.stamp, each) for each in await self._fingerprints(user)]
-        return None if any(found) else CHANGED
+    async def _restamp(
+        self, request: Request, sess: SessionDict, identity: Identity, stamp: str
+    ) -> None:
+        """Have the session keep `stamp`, so that the former one can be given up some day."""
+        sid = sess.sid or ""
+        if isinstance(self.master_interface, LivesInCookie):
+            # Only this response can carry it.
+            if not (sess.exchange.begun or sess.is_locked()):
+                await self._write_stamp(sess, identity.stamp, stamp)
+        elif sid not in self._restamping:
+            self._restamping.add(sid)
+            exchange = Exchange(request)
+            exchange.begun = True  # no cookie of this one reaches anybody
+            work = self._write_stamp(self.make(exchange), identity.stamp, stamp)
+            task = self.runtime.background.spawn(work)
+            task.add_done_callback(lambda _: self._restamping.discard(sid))
 
-    async def _fingerprints(self, user: Any) -> list[str]:
-        """Return the fingerprints of the stamps that are good, the newest first."""
-        assert self.session_stamp is not None  # noqa: S101 - callers have asked
-        stamps = self.session_stamp(user)
-        if isawaitable(stamps):
-            stamps = await stamps
-        if isinstance(stamps, str | bytes):
-            stamps = [stamps]
-        if not isinstance(stamps, list | tuple):
-            stamps = []
-        if not stamps or not all(isinstance(each, str | bytes) and each for each in stamps):
-            raise SessionConfigError(
-                "session_stamp must return a str or bytes, or a list of them, never empty",
-                served=True,
-            )
-        return [_fingerprint(each) for each in stamps]
+    async def _write_stamp(self, sess: SessionDict, former: str, stamp: str) -> None:
+        with suppress(SessionError):
+            async with sess:
+                identity = await sess.identity()
+                if identity is not None and identity.stamp == former:
+                    sess.amend(replace(identity, stamp=stamp), rotate=False)
 
     async def _end_login(self, sess: SessionDict, identity: Identity, reason: str) -> None:
         sid = sess.sid
@@ -268,9 +305,3 @@ class LoadedUsers(UserSessions):
                 await self.current_user(request)
             except SessionStoreError:
                 return  # raised to whoever asks; the route may do without
-
-
-def _fingerprint(stamp: str | bytes) -> str:
-    """Return what is kept of a stamp: nobody reads a password's hash out of a session."""
-    raw = stamp.encode("utf-8", "surrogatepass") if isinstance(stamp, str) else stamp
-    return sha256(b"sanic_cookies stamp\0" + raw).hexdigest()

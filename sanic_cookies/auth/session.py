@@ -19,8 +19,9 @@ from ..settings import DAY, Options, Seconds, SessionOptions
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
 from .guards import NoAuthHandler
-from .loader import SessionStamp, UserLoader
+from .loader import UserLoader
 from .site_data import ClearSiteData, site_data
+from .stamps import SessionStamp
 
 UserKey = Callable[[Any], Any]
 MAX_AGENT = 200  # characters of a user agent that are kept

@@ -199,16 +199,17 @@ class SessionDict(SessionWriter):
         content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
 
-    def amend(self, identity: Identity) -> None:
-        """Put what is now known of the same login into the session, which gets a new token.
+    def amend(self, identity: Identity, *, rotate: bool = True) -> None:
+        """Put what is now known of the same login into the session; call it inside a block.
 
         Args:
-            identity: The login's, changed; call it inside a block.
+            identity: The login's, changed.
+            rotate: Give the session a new token, as for all that gains its user rights.
         """
         content = self._writing()
         if content is None or self._owner is None or content.identity is None:
             raise SessionNotLoaded
-        content.identity, self._rotate = identity, True
+        content.identity, self._rotate = identity, self._rotate or rotate
 
     # Ways to end a session, and the close of the request.
 

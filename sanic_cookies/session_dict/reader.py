@@ -61,19 +61,21 @@ class SessionReader(SessionMapping):
             return copy.deepcopy(self._content.extra.get(name))
         return (await self._view()).extra.get(name)
 
-    async def remaining(self) -> float | None:
-        """Read the session; return the seconds it lives if nobody uses it, None if it has ended.
+    async def look(self) -> tuple[float | None, Identity | None]:
+        """Read the session once more, for one who watches it.
 
-        For a token that has been replaced it has ended, even if that may still read for a while.
+        Returns:
+            The seconds it lives if nobody uses it, None if it has ended, and who is logged in. For
+            a token that has been replaced it has ended, even if that may read for a while yet.
 
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        await self.load()
+        identity = await self.identity()
         record = self._record
         if self._status is not Status.LIVE or record is None or self._muted:
-            return None
-        return max(0.0, record.expires_at - record.now)
+            return None, None
+        return max(0.0, record.expires_at - record.now), identity
 
     async def load(self) -> None:
         """Read the session without a lock, unless that has been done.

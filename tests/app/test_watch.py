@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -344,6 +345,106 @@ async def test_nobody_gets_in_before_the_first_look_succeeded() -> None:
         async with site.dial() as ws:
             assert await closing(ws) == (1011, "session unavailable")
         assert site.entered == 0
+
+
+# Users that are gone, and stamps that have changed.
+
+
+class Accounts:
+    """Users with passwords; the loader fails or hangs as it is told to."""
+
+    def __init__(self) -> None:
+        self.passwords = {"ann": "first", "bob": "first"}
+        self.failing = 0
+        self.hanging = False
+        self.looks = 0
+
+    async def load(self, name: str) -> str | None:
+        self.looks += 1
+        if self.hanging:
+            await asyncio.Event().wait()
+        if self.failing:
+            self.failing -= 1
+            raise OSError("no")
+        return name if name in self.passwords else None
+
+    def stamp(self, name: str) -> str:
+        return self.passwords[name]
+
+
+def looking(accounts: Accounts, master: Any = None) -> Site:
+    return Site(master, {"every": 0.02}, user_loader=accounts.load, session_stamp=accounts.stamp)
+
+
+async def test_a_user_who_is_gone(shared_master: Any) -> None:
+    """A deleted account closes its sockets by itself, and ends the session; others go on."""
+    accounts = Accounts()
+    async with looking(accounts, shared_master) as site:
+        await site.login("ann")
+        other = await site.open_browser()
+        await site.login("bob", browser=other)
+        async with site.dial() as ws, site.dial(browser=other) as theirs:
+            await lives(ws)
+            del accounts.passwords["ann"]
+
+            assert await closing(ws) == ENDED
+            await lives(theirs)
+        assert not await site.auth.exists(site.sid())
+
+
+async def test_a_stamp_that_has_changed(shared_master: Any) -> None:
+    """A new password closes the sockets of the other sessions without any request of theirs."""
+    accounts = Accounts()
+    async with looking(accounts, shared_master) as site:
+        await site.login("ann")
+        async with site.dial() as ws:
+            await lives(ws)
+            accounts.passwords["ann"] = "second"
+
+            assert await closing(ws) == ENDED
+        assert not await site.auth.exists(site.sid())
+
+
+async def test_a_loader_that_recovers_closes_nothing() -> None:
+    """Two failed looks in a row are borne, whatever it was that failed."""
+    accounts = Accounts()
+    async with looking(accounts) as site:
+        await site.login("ann")
+        async with site.dial() as ws:
+            await lives(ws)
+            accounts.failing = 2
+            await until(lambda: accounts.failing == 0)
+            looks = accounts.looks
+            await until(lambda: accounts.looks > looks + 1)
+            await lives(ws)
+
+
+async def test_a_loader_that_hangs_closes_with_1011() -> None:
+    """Nobody knows whether the user is still there, so after three looks the socket goes."""
+    accounts = Accounts()
+    async with looking(accounts) as site:
+        await site.login("ann")
+        async with site.dial() as ws:
+            await lives(ws)
+            site.auth.settings = replace(site.auth.settings, request_timeout=0.05)
+            accounts.hanging = True
+
+            assert await closing(ws) == (1011, "session unavailable")
+
+
+async def test_each_look_is_one_read() -> None:
+    """A look asks the store once and the loader once, and writes nothing."""
+    accounts, store = Accounts(), Moody()
+    async with looking(accounts, store) as site:
+        await site.login("ann")
+        record = await store.fetch("auth_session", site.sid())
+        async with site.dial() as ws:
+            await lives(ws)
+            looks, asked = store.looks, accounts.looks
+            await until(lambda: store.looks >= looks + 5)
+            assert abs((accounts.looks - asked) - (store.looks - looks)) <= 1
+        after = await store.fetch("auth_session", site.sid())
+        assert (after.version, after.expires_at) == (record.version, record.expires_at)
 
 
 # Nothing is left behind.
