@@ -18,6 +18,7 @@ HOST = "__Host-"
 SECURE = "__Secure-"
 PREFIXES = ("__Host-Http-", HOST, "__Http-", SECURE)
 MAX_COOKIE_BYTES = 4096  # name and value; browsers drop more (RFC 6265bis, section 5.7)
+COOKIE_SIGNS = len("=; ")  # what a cookie takes in a request beside its name and value
 MAX_AGE_LIMIT = 400 * 24 * 3600  # browsers cap the age there (RFC 6265bis, section 5.5)
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
@@ -139,6 +140,25 @@ class CookieSpec:
 def values_in_head(head: bytes, name: str) -> list[str]:
     """Return each value of the cookie `name` in a raw HTTP/1 head, over all Cookie headers."""
     return _values(_HEADER.findall(head), name)
+
+
+def sizes_in_head(head: bytes) -> dict[str, int]:
+    """Return the bytes that each cookie takes in a raw HTTP/1 head."""
+    return _sizes(_HEADER.findall(head))
+
+
+def sizes_in_headers(headers: Iterable[str]) -> dict[str, int]:
+    """Return the bytes that each cookie takes in Cookie header values (ASGI, HTTP/3)."""
+    return _sizes([header.encode("utf-8", "surrogateescape") for header in headers])
+
+
+def _sizes(headers: Iterable[bytes]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for header in headers:
+        for pair in header.split(b";"):
+            name = pair.partition(b"=")[0].strip(_BLANK).decode("latin-1")
+            sizes[name] = sizes.get(name, 0) + len(pair.strip(_BLANK)) + len("; ")
+    return sizes
 
 
 def values_in_headers(headers: Iterable[str], name: str) -> list[str]:

@@ -7,12 +7,16 @@ no I/O and cannot fail on what a client sends.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from .cookies import (
+    COOKIE_SIGNS,
     CookieSpec,
     SetCookie,
     cookie_name_of,
+    sizes_in_head,
+    sizes_in_headers,
     values_in_head,
     values_in_headers,
 )
@@ -24,6 +28,9 @@ _LOOPBACK = re.compile(
 )
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
 _HEADER = "set-cookie"
+_MOST_HEAD = 16_384  # Sanic reads no longer head, whatever REQUEST_MAX_HEADER_SIZE says
+_COOKIE_LINE = len("\r\nCookie: ") + 1  # and Sanic wants a head shorter than its limit
+_REST_OF_HEAD = 2048  # of a browser's request: its address, referrer, and what it says of itself
 _CLEAR = "clear-site-data"
 
 
@@ -98,7 +105,34 @@ class Exchange:
         # ASGI and HTTP/3 have no raw head; there the headers are as the server passed them on.
         if head:
             return values_in_head(head, name)
-        return values_in_headers(self._request.headers.getall("cookie", ()), name)
+        return values_in_headers(self._cookie_headers(), name)
+
+    def _cookie_headers(self) -> Iterable[str]:
+        headers: Iterable[str] = self._request.headers.getall("cookie", ())
+        return headers
+
+    def room(self, spec: CookieSpec, suffix: str = "") -> int:
+        """Return how many bytes name and value of a cookie may have.
+
+        What the browser sends with its next request must fit into the head that Sanic reads: to a
+        longer one it answers 413, and then nobody could even log out. That head is taken to be as
+        long as this one, but for the cookies that change, and not shorter than browsers make it. A
+        cookie may always be as long as the one that came.
+
+        Args:
+            spec: The session's cookie.
+            suffix: Added to its name.
+        """
+        name = spec.full_name(self.goes_secure(spec)) + suffix
+        head, request = self._request.head or b"", self._request
+        sizes = sizes_in_head(head) if head else sizes_in_headers(self._cookie_headers())
+        rest = max(len(head) - sum(sizes.values()), _REST_OF_HEAD)
+        before = sizes.get(name, 0)
+        for line in (self._outgoing or {}).values():
+            sizes[line.key] = len(line.key) + len(line.value) + COOKIE_SIGNS if line.value else 0
+        sizes.pop(name, None)
+        most: int = min(request.app.config.REQUEST_MAX_HEADER_SIZE, _MOST_HEAD) - _COOKIE_LINE
+        return max(most - rest - sum(sizes.values()), before) - COOKIE_SIGNS
 
     def send(self, spec: CookieSpec, value: str, max_age: int | None, suffix: str = "") -> None:
         """Set a cookie with the response; the last word for a name counts.

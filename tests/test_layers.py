@@ -22,9 +22,9 @@ LAYERS = [
     ["record"],
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan"],
-    ["interfaces.base", "interfaces.statements", "interfaces.wakeups"],
+    ["interfaces.base", "interfaces.statements", "interfaces.wakeups", "interfaces.keys"],
     ["interfaces.redis_scripts", "interfaces.redis_link"],
-    ["interfaces.redis_wire"],
+    ["interfaces.redis_wire", "interfaces.seals", "interfaces.revocations"],
     ["interfaces.memory", "interfaces.redis", "interfaces.postgres", "interfaces.in_cookie"],
     ["interfaces.guard"],
     ["interfaces.fan_out"],
@@ -80,7 +80,7 @@ FOREIGN = [
     ["sanic_ext", "ext"],
     ["redis", "interfaces.redis", "interfaces.redis_link", "interfaces.redis_wire"],
     ["asyncpg", "interfaces.postgres"],
-    ["cryptography", "interfaces.in_cookie"],
+    ["cryptography", "interfaces.seals"],
 ]
 
 

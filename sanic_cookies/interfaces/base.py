@@ -11,6 +11,7 @@ asked for when a `Session` is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
@@ -129,5 +130,14 @@ class BoundInterface(Interface, Protocol):
 class LivesInCookie(Protocol):
     """The record lives in the browser, sealed; there is nothing to share between requests."""
 
-    def bind(self, name: str, cookie_name: str, value: str | None) -> BoundInterface:
-        """Return an interface for one request whose cookie came with `value`."""
+    def bind(
+        self, name: str, cookie_name: str, value: str | None, room: Callable[[], int] | None = None
+    ) -> BoundInterface:
+        """Return an interface for one request whose cookie came with `value`.
+
+        Args:
+            name: Name of the session.
+            cookie_name: Name of the cookie.
+            value: Its value; None if none came.
+            room: Gives how many bytes name and value may have, so that the next request is read.
+        """

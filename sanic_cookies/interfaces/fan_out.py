@@ -12,10 +12,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from ..background import Background
-from ..errors import SessionStoreError
+from ..errors import SessionStoreError, SessionUnavailable
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
 from .base import BoundInterface, Interface, LivesInCookie, SupportsIndex, SupportsLease
@@ -33,6 +34,7 @@ POLL_SECONDS = 0.05
 OnError = Literal["log", "raise"]
 OnFailure = Callable[[str, bool], None]
 ReadCookie = Callable[[str], str | None]
+RoomFor = Callable[[str], int]
 Call = Coroutine[Any, Any, object]
 
 
@@ -129,9 +131,11 @@ class FanOut:
         """Whether the master has failed and no call has succeeded since."""
         return self._master.is_suspect
 
-    def bind(self, name: str, cookie_name: str, read: ReadCookie) -> BoundFanOut:
+    def bind(
+        self, name: str, cookie_name: str, read: ReadCookie, room: RoomFor | None = None
+    ) -> BoundFanOut:
         """Return the same for one request, where an interface lives in a cookie."""
-        return BoundFanOut(self, name, cookie_name, read)
+        return BoundFanOut(self, name, cookie_name, read, room)
 
     async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
         """Read from the master."""
@@ -307,29 +311,57 @@ class FanOut:
 class BoundFanOut(FanOut):
     """A fan-out for one request, whose cookies are interfaces too."""
 
-    def __init__(self, shared: FanOut, name: str, cookie_name: str, read: ReadCookie) -> None:
+    def __init__(
+        self,
+        shared: FanOut,
+        name: str,
+        cookie_name: str,
+        read: ReadCookie,
+        room: RoomFor | None = None,
+    ) -> None:
         """Bind each interface that lives in a cookie; the others are shared as they are."""
         self._timeout, self._on_error = shared._timeout, shared._on_error
         self._background, self._failed_at = shared._background, shared._failed_at
         self._on_failure = shared._on_failure
         self._cookies: list[tuple[str, BoundInterface]] = []
         guards = [
-            self._bound(guard, index, name, cookie_name, read)
+            self._bound(guard, index, name, cookie_name, read, room)
             for index, guard in enumerate([shared._master, *shared._all_others])
         ]
         self._set(guards)
 
     def _bound(
-        self, guard: Guard, index: int, name: str, cookie_name: str, read: ReadCookie
+        self,
+        guard: Guard,
+        index: int,
+        name: str,
+        cookie_name: str,
+        read: ReadCookie,
+        room: RoomFor | None,
     ) -> Guard:
         interface = guard.interface
         if not isinstance(interface, LivesInCookie):
             return guard
         # The master's cookie is the session's own; a copy beside another master has its own name.
         suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
-        bound = interface.bind(name, cookie_name + suffix, read(suffix))
+        left = None if room is None else partial(room, suffix)
+        bound = interface.bind(name, cookie_name + suffix, read(suffix), left)
         self._cookies.append((suffix, bound))
         return self._guard(bound, is_master=index == 0)
+
+    async def acquire(
+        self, name: str, sid: str, claim: Claim, budget: Budget
+    ) -> Granted | Busy | None:
+        """See `FanOut.acquire`; what a newer cookie has replaced opens no block.
+
+        Raises:
+            SessionUnavailable: The browser is about to get a newer one, or has got it already.
+        """
+        granted = await super().acquire(name, sid, claim, budget)
+        record = granted.record if isinstance(granted, Granted) else None
+        if self.master_lives_in_cookie and record is not None and _reads_on(record):
+            raise SessionUnavailable("the session has a newer cookie than the one that came")
+        return granted
 
     @property
     def credential(self) -> Credential | None:
@@ -350,6 +382,11 @@ class BoundFanOut(FanOut):
                 taken.append((suffix, bound.value))
                 bound.value = None
         return taken
+
+
+def _reads_on(record: Record) -> bool:
+    """Whether a cookie's record is a former one, that may be looked at for a while."""
+    return not record.secret_hash and record.previous_reads and record.now < record.previous_until
 
 
 async def _apply(guard: Guard, draft: Draft) -> None:

@@ -139,8 +139,9 @@ class SessionReader(SessionMapping):
         spec, store = self._runtime.settings.cookie, self._store
         if store.lives_in_cookie:
             read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
+            room = lambda suffix: self._exchange.room(spec, suffix)  # noqa: E731
             store = self._store = store.bind(
-                self._runtime.settings.name, spec.full_name(True), read
+                self._runtime.settings.name, spec.full_name(True), read, room
             )
             if store.master_lives_in_cookie:
                 return store.credential

@@ -101,6 +101,11 @@ class TestInCookieJar(InCookie):
         async with opened(CookieJar(InCookieEncrypted(KEY, revocations=revocations))) as interface:
             yield interface
 
+    async def test_expired_sid_is_free(self, interface: CookieJar) -> None:
+        """Not with revocations: copies of former versions may live on, so they are remembered."""
+        if interface.interface.revocations is None:
+            await super().test_expired_sid_is_free(interface)
+
 
 @pytest.mark.parametrize("interface_class", [InMemory, Redis, AsyncPG])
 async def test_close_without_open_is_safe(interface_class: type) -> None:
