@@ -111,6 +111,11 @@ class ToxicProxy:
         """
         self.mode = Mode.BLACKHOLE
 
+    def mute(self) -> None:
+        """Let the open connections go silent for good, as a firewall does; new ones work."""
+        for link in self._links:
+            link.silent = True
+
     def refuse(self) -> None:
         """Close all connections, the new ones as soon as they come."""
         self.mode = Mode.REFUSE

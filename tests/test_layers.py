@@ -23,6 +23,7 @@ LAYERS = [
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan"],
     ["interfaces.base", "interfaces.statements", "interfaces.wakeups", "interfaces.keys"],
+    ["interfaces.eviction"],
     ["interfaces.redis_scripts", "interfaces.redis_link"],
     ["interfaces.redis_wire", "interfaces.seals", "interfaces.revocations"],
     ["interfaces.memory", "interfaces.redis", "interfaces.postgres", "interfaces.in_cookie"],

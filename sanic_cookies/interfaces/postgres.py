@@ -47,6 +47,7 @@ _RELEASE_SECONDS = 1.0
 _CUT = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     ConnectionError,
 )
@@ -435,23 +436,26 @@ async def _close(pool: Any) -> None:
 def _record(name: str, sid: str, row: Any) -> Record:
     if not row["secret_hash"] and row["version"] == 0:
         raise RecordUnreadable("a row of the older library")
-    return Record(
-        name=name,
-        sid=sid,
-        version=row["version"],
-        secret_hash=row["secret_hash"],
-        payload=row["val"],
-        created_at=row["created_at"].timestamp(),
-        last_seen=row["last_seen"].timestamp(),
-        expires_at=row["expires_at"].timestamp(),
-        deadline=None if row["deadline"] is None else row["deadline"].timestamp(),
-        rotated_at=row["rotated_at"].timestamp(),
-        previous_hash=row["previous_hash"],
-        previous_until=row["previous_until"].timestamp(),
-        previous_reads=row["previous_reads"],
-        user_key=row["user_key"],
-        now=row["now"].timestamp(),
-    )
+    try:
+        return Record(
+            name=name,
+            sid=sid,
+            version=row["version"],
+            secret_hash=row["secret_hash"],
+            payload=row["val"],
+            created_at=row["created_at"].timestamp(),
+            last_seen=row["last_seen"].timestamp(),
+            expires_at=row["expires_at"].timestamp(),
+            deadline=None if row["deadline"] is None else row["deadline"].timestamp(),
+            rotated_at=row["rotated_at"].timestamp(),
+            previous_hash=row["previous_hash"],
+            previous_until=row["previous_until"].timestamp(),
+            previous_reads=row["previous_reads"],
+            user_key=row["user_key"],
+            now=row["now"].timestamp(),
+        )
+    except (ValueError, OverflowError) as error:  # infinite times have no epoch seconds
+        raise RecordUnreadable("a time that cannot be") from error
 
 
 def _interval(seconds: float | None) -> timedelta | None:

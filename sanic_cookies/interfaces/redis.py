@@ -25,6 +25,7 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from .eviction import warn_of_eviction
 from .redis_scripts import (
     ACQUIRE,
     COMMIT,
@@ -102,6 +103,8 @@ class Redis:
             async with asyncio.timeout(CONNECT_SECONDS):
                 for script in SCRIPTS:
                     await wire.execute("SCRIPT", "LOAD", script.text)
+                # Where INFO is forbidden nothing is known, and nothing said.
+                warn_of_eviction(await wire.execute("INFO", "memory"))
 
     async def close(self) -> None:
         """Stop listening and close the client that `open` made; a given one stays open."""

@@ -40,6 +40,8 @@ def read_record(name: str, sid: str, reply: list[Any]) -> Record:
         now, ttl, version, secret_hash, payload, created, seen, deadline, rotated = reply[:9]
         previous, until, reads, user = reply[9:]
         now = int(now)
+        if secret_hash is None or payload is None or previous is None:
+            raise RecordUnreadable("fields are missing")
         # By position: this is on the way of every request, and names cost a third more.
         return Record(
             name,
@@ -58,7 +60,7 @@ def read_record(name: str, sid: str, reply: list[Any]) -> Record:
             user[1:].decode() if user else None,
             now / 1000,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RecordUnreadable("the hash has not our fields") from error
 
 

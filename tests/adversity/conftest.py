@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
 
+from faults import PostgresSite, RedisSite, Site
 from sanic_cookies import AsyncPG, Redis
 from sanic_cookies.interfaces.base import Interface
+from servers import PostgresServer, RedisServer
 from workers import Worker
 
 
@@ -56,3 +58,26 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def broken_redis() -> Iterator[RedisServer]:
+    """A Redis for tests of faults: each breaks it, and mends it."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broken_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for tests of faults; see `broken_redis`."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["redis", "postgres"])
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A store behind a proxy, empty, whose server may be broken."""
+    server = request.getfixturevalue(f"broken_{request.param}")
+    made = RedisSite(server) if request.param == "redis" else PostgresSite(server)
+    async with made as opened:
+        yield opened

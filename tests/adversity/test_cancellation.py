@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from bare import bare_session, begin, request_with
-from sanic_cookies import Session, locker
+from sanic_cookies import Session
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Claim, Granted
+from sanic_cookies.session_dict import locker
 from sanic_cookies.token import Token
 
 STEPS = 60

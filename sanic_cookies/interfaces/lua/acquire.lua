@@ -9,11 +9,11 @@ local f = redis.call('HMGET', key, 'v', 'h', 'b', 'c', 's', 'd', 'o', 'p', 'g', 
 if not f[1] then return redis.call('EXISTS', key) == 1 and 'foreign' end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local former = ARGV[3] == f[8] and f[10] == '1' and now < tonumber(f[9])
+local former = ARGV[3] == f[8] and f[10] == '1' and now < (tonumber(f[9]) or 0)
 if ARGV[3] ~= f[2] and not former then
   return {0, now, redis.call('PTTL', key), unpack(f, 1, 11)}
 end
-local holder, till, label, queue = f[12] or '', tonumber(f[13] or 0), f[14] or '', f[15] or ''
+local holder, till, label, queue = f[12] or '', tonumber(f[13]) or 0, f[14] or '', f[15] or ''
 local queued = string.find(' ' .. queue .. ' ', ' ' .. token .. ' ', 1, true)
 local taken = holder ~= '' and holder ~= token and till > now
 local passed_over = holder ~= token and queue ~= '' and string.match(queue, '^%S+') ~= token
