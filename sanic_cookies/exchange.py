@@ -7,7 +7,7 @@ no I/O and cannot fail on what a client sends.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Protocol
 
 from .cookies import (
@@ -185,10 +185,7 @@ class Exchange:
         if self._unwanted or _CLEAR in headers:
             _clear_site_data(headers, self._unwanted, any(each.value for each in outgoing.values()))
         if _HEADER in headers:
-            lines = headers.popall(_HEADER)
-            for line in lines:
-                if not isinstance(line, SetCookie) and cookie_name_of(line) not in outgoing:
-                    headers.add(_HEADER, line)
+            _keep_foreign(headers, outgoing)
         if not outgoing:
             return
         for line in outgoing.values():
@@ -196,6 +193,20 @@ class Exchange:
         # A cached Set-Cookie hands one user's session to the next (CVE-2026-35192 and others).
         if "no-store" not in headers.get("cache-control", ""):
             headers["cache-control"] = "no-store"
+
+
+def drop_cookies(response: Any) -> None:
+    """Take our cookies off a response that is sent again for a request which has none."""
+    headers = getattr(response, "headers", ())
+    if _HEADER in headers:
+        _keep_foreign(headers, ())
+
+
+def _keep_foreign(headers: Any, replaced: Container[str]) -> None:
+    """Drop each line of ours, and those that `replaced` names; keep the others as they are."""
+    for line in headers.popall(_HEADER):
+        if not isinstance(line, SetCookie) and cookie_name_of(line) not in replaced:
+            headers.add(_HEADER, line)
 
 
 def _vary_by_cookie(headers: Any) -> None:

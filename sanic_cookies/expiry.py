@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from msgspec import Struct
+
 from .content import Content, Life
 from .errors import SessionError
 
@@ -35,8 +37,7 @@ class Policy:
     persistent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True, gc=False):
     """The lifetime of one session at one moment.
 
     Attributes:

@@ -98,6 +98,8 @@ class Session:
         # Called with each request, after it was given its sessions and before its handler; what
         # one raises or returns is the answer.
         self.checks: list[Check] = []
+        # The same, for the handshakes of websockets only.
+        self.handshake_checks: list[Check] = []
         self._interfaces: list[AnyInterface] = []
         self._runtime: Runtime | None = None
         self.serving = False
@@ -135,7 +137,7 @@ class Session:
         name, wiring = self.name, Wiring.of(app)
         if hasattr(app.ctx, name):
             raise SessionConfigError(f"app.ctx.{name} is taken: choose another session_name")
-        if hasattr(app.request_class.make_context(), name):
+        if hasattr(wiring.blank_context(), name):
             raise SessionConfigError(f"request.ctx.{name} is taken: choose another session_name")
         for other in wiring.sessions:
             if other.settings.cookie.name == self.settings.cookie.name:
@@ -145,7 +147,7 @@ class Session:
                 )
         self._app = app
         self.start()
-        wiring.sessions.append(self)
+        wiring.add(self)
         setattr(app.ctx, name, self)
 
     # Interfaces.
@@ -251,11 +253,8 @@ class Session:
     def of(self, request: Request) -> SessionDict:
         """Return the session of `request`, also before request middleware has run."""
         sess = getattr(request.ctx, self.name, None)
-        if sess is None:
-            if self._app is None:
-                raise SessionConfigError(f"{self.name} lacks init_app(app)", served=True)
-            Wiring.of(self._app).adopt(request)
-            sess = getattr(request.ctx, self.name)
+        if sess is None and self._app is None:
+            raise SessionConfigError(f"{self.name} lacks init_app(app)", served=True)
         if not isinstance(sess, SessionDict):
             raise SessionConfigError(
                 f"request.ctx.{self.name} is not a session: who set it?", served=True

@@ -8,10 +8,11 @@ anybody in (OWASP ASVS 5.0, 7.2.3: reference tokens with at least 128 bits from 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
+
+from msgspec import Struct
 
 SID_BYTES = 16  # 128 bits: 22 url-safe characters
 SECRET_BYTES = 32  # 256 bits: 43 url-safe characters
@@ -21,8 +22,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})", re.ASCII)
 _SID = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Struct, frozen=True, gc=False):
     """What a request presents: enough to find a session and to prove the right to it.
 
     Attributes:
@@ -38,8 +38,7 @@ class Credential:
         return f"<Credential {self.sid}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True, gc=False):
     """What opens a session.
 
     Attributes:

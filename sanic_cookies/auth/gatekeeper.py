@@ -10,6 +10,7 @@ from sanic.request import Request
 
 from ..errors import SessionConfigError
 from ..settings import Options, Seconds
+from ..wiring import Wiring
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
 from .protect import Protection, Target, before_handshake
@@ -28,9 +29,7 @@ class Gatekeeper(FreshLogins):
             raise SessionConfigError("no_auth_handler must be callable")
         url = options.optional_text("login_url")
         self.login_url = None if url is None else require_login_url("login_url", url)
-        # Options are taken anew when the app comes.
-        self.checks = [each for each in self.checks if each != self._before_handshake]
-        self.checks.append(self._before_handshake)
+        self.handshake_checks = [self._before_handshake]
 
     def login_required(
         self,
@@ -96,6 +95,8 @@ class Gatekeeper(FreshLogins):
             raise SessionConfigError(f"{self.name} is not attached to this app: init_app() first")
         rule = Rule(no_auth_handler, redirect_to, check, fresh)
         self.checks.append(Protection(self, target, rule, static))
+        if self._app is not None:
+            Wiring.of(self._app).act_before_handlers()
 
     async def denied(self, request: Request, reason: str = "") -> None:
         """Report that a guard turned a request away.

@@ -97,12 +97,13 @@ class LoadedUsers(UserSessions):
         Raises:
             SessionConfigError: `user_name` is taken on `request.ctx`, too.
         """
-        others = Wiring.of(app).sessions
+        wiring = Wiring.of(app)
+        others = wiring.sessions
         loaded = {getattr(each, "loaded_name", None) for each in others} - {None}
         taken = {
             self.name,
             *(each.name for each in others),
-            *vars(app.request_class.make_context()),
+            *vars(wiring.blank_context()),
         }
         if self.name in loaded or self.loaded_name in (taken | loaded):
             name = self.loaded_name if self.name not in loaded else self.name

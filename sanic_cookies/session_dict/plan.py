@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from ..expiry import Span
 
@@ -17,8 +18,7 @@ class Act(Enum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True, gc=False):
     """What the decision rests on.
 
     Attributes:
@@ -62,8 +62,7 @@ def decide(now: Situation) -> Act | None:
     return Act.SAVE if now.changed or now.rotate or now.renew else Act.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True, gc=False):
     """A decision with what carrying it out needs.
 
     Attributes:

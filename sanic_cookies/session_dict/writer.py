@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from math import ceil
+
+from msgspec.structs import replace
 
 from .. import content as contents
 from .. import expiry

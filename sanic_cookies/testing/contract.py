@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from ..interfaces.base import Interface, SupportsLease, SupportsSweep
 from ..record import TOMBSTONE_VERSION, Draft, Outcome, Record

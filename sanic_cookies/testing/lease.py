@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from ..interfaces.base import Interface, SupportsLease
 from ..record import Busy, Claim, Draft, Granted, Outcome

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from samples import a_draft
 from sanic_cookies.record import TOMBSTONE_VERSION, Draft, Record
@@ -145,5 +145,5 @@ def test_a_tombstone_laid_over_a_record_takes_its_secrets_and_data_away() -> Non
 @pytest.mark.parametrize("value", [a_record(), a_draft()])
 def test_records_and_drafts_are_values(value: Any) -> None:
     """Nobody can change a record that somebody else holds."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         value.version = 9
