@@ -15,7 +15,7 @@ cookie is lost on its way, the browser is left with the older one, and the sessi
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ..record import Draft, Outcome, Record
 from .base import Interface
