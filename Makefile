@@ -75,14 +75,14 @@ test-fast: $(VENV)/.dev ## Run the tests up to the first failure, without covera
 # "playwright install --with-deps chromium", as root, brings them.
 .PHONY: test-browser
 test-browser: $(VENV)/.dev ## Run the tests in a real browser, which must be there or come
-	@$(BIN)/python tests/browser/chrome.py >/dev/null || $(BIN)/playwright install chromium || { \
+	@$(BIN)/python tests/chrome.py >/dev/null || $(BIN)/playwright install chromium || { \
 		echo "No browser, and none came. Install Chromium or Chrome, or set CHROME to one." >&2; \
 		exit 1; }
 	NEED_BROWSER=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev ## Make the pictures that README and docs show
-	$(BIN)/python tests/browser/screenshots.py
+	$(BIN)/python tests/screenshots.py
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Build the documentation into site/

@@ -14,7 +14,7 @@ async function fire() {
 
 async function race(kind, runners) {
   const panel = document.getElementById(kind)
-  const bars = [...panel.querySelectorAll(".chart li")]
+  const bars = [...panel.querySelectorAll(".chart i")]
   for (const bar of bars) bar.className = ""
   say(panel, 0, "Opening the connections …")
   const sockets = await Promise.all(bars.map(() => open(kind)))
