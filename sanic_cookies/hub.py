@@ -1,10 +1,16 @@
-"""Who in this process wants to hear at once that a session has ended or changed its token."""
+"""Who in this process wants to hear at once that a session has ended or changed its token.
+
+What this process does is told by `Session`, what others do by the store, where it can.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_LOOKS_A_SECOND = 1000.0
 
 
 class Hub:
@@ -38,3 +44,15 @@ class Hub:
         """Wake whoever waits for news of this session."""
         for news in self._waiting.get(sid or "", ()):
             news.set()
+
+    def hear(self, sid: str | None) -> None:
+        """Take what the store tells of this session; None if news may have been missed.
+
+        Then all look, but not all at once: that store may just have come back.
+        """
+        if sid is not None:
+            self.tell(sid)
+            return
+        loop, spread = asyncio.get_running_loop(), (len(self) - 1) / _LOOKS_A_SECOND
+        for each in self._waiting:
+            loop.call_later(random.uniform(0, spread), self.tell, each)  # noqa: S311

@@ -2,7 +2,7 @@
 
 A handshake proves who it is, and then the socket lives for hours: a logout, a revoked session or a
 password change in between does not reach it by itself (OWASP ASVS 5.0, 7.4.1: no further use after
-termination). The watcher looks at the record now and then, and at once on news in this process.
+termination). The watcher looks at the record now and then, and at once when there is news.
 
 Close codes (RFC 6455, section 7.4): 1008, "policy violation", is what the standard has for a
 socket that may not go on, and for not saying why; 4000 to 4999 need an agreement with the page,
@@ -49,8 +49,9 @@ async def watch(
     periodic renewal: the page connects again with the cookie it has by now), or when its user is
     gone or has another stamp (`user_loader` and `session_stamp` are asked at each look), the
     socket is closed and the block cancelled: a client that ignores the close is not served either.
-    What happens in this process is seen at once; what others do, at the next look. Looks are no
-    use of the session and do not prolong it. Without a session the block is not entered.
+    What ends a session in this process is seen at once, and in others, too, where the store tells
+    of it (Redis, and Postgres by a URL without a pooler between); whatever else, at the next look.
+    Looks are no use of the session and do not prolong it. Without one the block is not entered.
 
     A look that fails, or lasts longer than five seconds, changes nothing yet; after three in a row
     the socket is closed with 1011.
@@ -110,8 +111,9 @@ async def _end_of(
     sid = session.of(request).presented
     if sid is None:
         return code, ENDED_TEXT
-    failures = 0
-    with session.runtime.hub.listening(sid) as news:
+    failures, runtime = 0, session.runtime
+    with runtime.hub.listening(sid) as news:
+        runtime.store.listen(session.name, runtime.hub.hear)
         while failures < FAILURES:
             news.clear()
             pause = every

@@ -17,6 +17,9 @@ from typing import Protocol, runtime_checkable
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
 
+# Called with the sid of a session that has news, or with None when some may have been missed.
+Hear = Callable[[str | None], None]
+
 
 @runtime_checkable
 class Interface(Protocol):
@@ -102,6 +105,21 @@ class SupportsIndex(Protocol):
         A draft of version 1 is created, any other committed under the lease `token` (None: saved
         without one), which is kept and lasts `seconds` from now. However many logins of one user
         run at once, at no moment has the user more than `limit.most` live sessions.
+        """
+
+
+@runtime_checkable
+class SupportsNews(Protocol):
+    """A store that tells other processes at once when a session ends or its token is replaced.
+
+    It does so in the same step, at no round trip of its own, whether anybody listens or not.
+    """
+
+    def listen(self, name: str, hear: Hear) -> None:
+        """Have `hear` called with each such session of one name, from now until `close`.
+
+        Called on the running loop, perhaps often with the same arguments; no I/O before it
+        returns. `hear(None)` follows when the channel is open, and each time it was interrupted.
         """
 
 

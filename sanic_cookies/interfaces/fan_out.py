@@ -19,7 +19,15 @@ from ..background import Background
 from ..errors import SessionStoreError, SessionUnavailable
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
-from .base import BoundInterface, Interface, LivesInCookie, SupportsIndex, SupportsLease
+from .base import (
+    BoundInterface,
+    Hear,
+    Interface,
+    LivesInCookie,
+    SupportsIndex,
+    SupportsLease,
+    SupportsNews,
+)
 from .guard import Budget, Guard
 
 logger = logging.getLogger("sanic_cookies")
@@ -104,6 +112,7 @@ class FanOut:
         master = self._master.interface
         self._leased = master if isinstance(master, SupportsLease) else None
         self._indexed = master if isinstance(master, SupportsIndex) else None
+        self._telling = master if isinstance(master, SupportsNews) else None
         self.lives_in_cookie = any(isinstance(each, LivesInCookie) for each in self.interfaces)
 
     @property
@@ -136,6 +145,11 @@ class FanOut:
     ) -> BoundFanOut:
         """Return the same for one request, where an interface lives in a cookie."""
         return BoundFanOut(self, name, cookie_name, read, room)
+
+    def listen(self, name: str, hear: Hear) -> None:
+        """Have `hear` called when other processes end sessions, if the master can tell."""
+        if self._telling is not None:
+            self._telling.listen(name, hear)
 
     async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
         """Read from the master."""

@@ -8,7 +8,6 @@ Redis Cluster needs no hash tags. All times are the server's own (`TIME`, `PTTL`
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
 from hashlib import sha256
@@ -25,11 +24,14 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from .base import Hear
 from .eviction import warn_of_eviction
+from .news import News
 from .redis_scripts import (
     ACQUIRE,
     COMMIT,
     CREATE,
+    DELETE,
     FETCH,
     FORGET,
     RELEASE,
@@ -55,14 +57,12 @@ try:
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+    from .redis_ear import Ear
     from .redis_link import CONNECT_SECONDS
     from .redis_wire import Transport, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
 
-logger = logging.getLogger("sanic_cookies")
-
-_LISTEN_AGAIN_SECONDS = 1.0
 # How many sessions of one user are read at once.
 _READ_AT_ONCE = 100
 
@@ -90,7 +90,8 @@ class Redis:
         self._prefix = prefix
         self._wakeups = Wakeups()
         self._on_cluster = isinstance(client, RedisCluster)
-        self._listener: asyncio.Task[None] | None = None
+        self._news = News()
+        self._ear = Ear(self._wakeups, self._news)
 
     def __repr__(self) -> str:
         """Show nothing of the URL, which may hold a password."""
@@ -108,11 +109,8 @@ class Redis:
 
     async def close(self) -> None:
         """Stop listening and close the client that `open` made; a given one stays open."""
-        listener, self._listener = self._listener, None
-        if listener is not None and listener.get_loop() is asyncio.get_running_loop():
-            listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await listener
+        self._news.clear()
+        await self._ear.close()
         client, wire, self._wire, self._loop = self._client, self._wire, None, None
         if wire is not None:
             await wire.close()
@@ -160,7 +158,7 @@ class Redis:
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        return bool(await self._connected().execute("DEL", self._key(name, sid)))
+        return bool(await self._run(DELETE, self._key(name, sid), sid, self._key(name, "")))
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
@@ -296,29 +294,15 @@ class Redis:
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        if self._listener is None or self._listener.get_loop() is not asyncio.get_running_loop():
-            self._listener = asyncio.create_task(self._listen(), name="sanic_cookies.wakeups")
+        self._connected()
+        self._ear.open(self._client)
         await self._wakeups.wait(token, timeout)
 
-    async def _listen(self) -> None:
-        """Hear of leases that are handed to this process; without it waiters look by themselves.
-
-        One connection a process, opened when a request first has to wait for another process.
-        """
-        while True:
-            try:
-                async with self._client.pubsub() as channel:
-                    await channel.subscribe(f"sanic_cookies:wake:{self._wakeups.process}")
-                    async for message in channel.listen():
-                        self._wakeups.listening = True
-                        if message["type"] == "message":
-                            data = message["data"]
-                            self._wakeups.wake(data if isinstance(data, str) else data.decode())
-            except (RedisError, OSError, AttributeError) as error:
-                logger.debug("no wake-ups from Redis: %s", type(error).__name__)
-            finally:
-                self._wakeups.listening = False
-            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+    def listen(self, name: str, hear: Hear) -> None:
+        """See `SupportsNews.listen`."""
+        self._connected()
+        self._news.add(self._key(name, ""), hear)
+        self._ear.open(self._client)
 
     def _key(self, name: str, sid: str) -> str:
         return f"{self._prefix}{name}:{sid}"

@@ -21,11 +21,15 @@ class Script:
 
 FETCH, TOUCH, RENEW = map(Script, ("fetch", "touch", "renew"))
 ACQUIRE, RELEASE = (Script("hand_over", name) for name in ("acquire", "release"))
-CREATE = Script("user_index", "create")
-COMMIT = Script("hand_over", "user_index", "commit")
+CREATE = Script("news", "user_index", "create")
+COMMIT = Script("news", "hand_over", "user_index", "commit")
+DELETE = Script("news", "delete")
 SIDS_OF, FORGET = map(Script, ("sids_of", "forget"))
-REMEMBER = Script("user_index", "remember")
-SCRIPTS = (FETCH, CREATE, COMMIT, ACQUIRE, RENEW, RELEASE, TOUCH, SIDS_OF, FORGET, REMEMBER)
+REMEMBER = Script("news", "user_index", "remember")
+SCRIPTS = (
+    *(FETCH, CREATE, COMMIT, DELETE, ACQUIRE, RENEW, RELEASE, TOUCH),
+    *(SIDS_OF, FORGET, REMEMBER),
+)
 
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from .contract import InterfaceContract, SweepContract
     from .drafts import following, new_claim, new_draft
     from .lease import LeaseContract
+    from .news import NewsContract
 
 __all__ = [
     "InterfaceContract",
     "LeaseContract",
+    "NewsContract",
     "SweepContract",
     "following",
     "new_claim",
@@ -36,6 +38,7 @@ _LAZY = {
     "InterfaceContract": "contract",
     "SweepContract": "contract",
     "LeaseContract": "lease",
+    "NewsContract": "news",
     "following": "drafts",
     "new_claim": "drafts",
     "new_draft": "drafts",
@@ -50,5 +53,6 @@ def __getattr__(name: str) -> Any:
 
     if "pytest" in sys.modules:
         # Or a failed rule would say "AssertionError" and nothing else.
-        sys.modules["pytest"].register_assert_rewrite(f"{__name__}.contract", f"{__name__}.lease")
+        rules = [f"{__name__}.{name}" for name in ("contract", "lease", "news")]
+        sys.modules["pytest"].register_assert_rewrite(*rules)
     return getattr(import_module(f".{_LAZY[name]}", __name__), name)

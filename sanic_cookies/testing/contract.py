@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from ..interfaces.base import Interface, SupportsLease, SupportsSweep
+from ..interfaces.base import Interface, SupportsLease, SupportsNews, SupportsSweep
 from ..record import TOMBSTONE_VERSION, Draft, Outcome, Record
 from .drafts import NEAR, ROUNDING, following, near, new_draft, new_hash, same
 
@@ -87,9 +87,11 @@ class InterfaceContract(Contract):
     def test_has_the_protocol(self, interface: Interface) -> None:
         """An interface has all the methods, and takes the suite of each ability it has."""
         from .lease import LeaseContract
+        from .news import NewsContract
 
         assert isinstance(interface, Interface)
         assert isinstance(self, LeaseContract) == isinstance(interface, SupportsLease)
+        assert isinstance(self, NewsContract) == isinstance(interface, SupportsNews)
         assert isinstance(self, SweepContract) == isinstance(interface, SupportsSweep)
 
     # Life cycle

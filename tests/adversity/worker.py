@@ -12,15 +12,18 @@ import time
 
 from sanic import Sanic, json, text
 
-from sanic_cookies import AsyncPG, AuthSession, Redis, Session, SessionError
+from sanic_cookies import AsyncPG, AuthSession, Redis, Session, SessionError, watch
 
 app = Sanic("worker")
 
 
 def configure(url: str, options: dict[str, float]) -> None:
-    """Attach sessions on the store at `url`."""
+    """Attach sessions on the store at `url`; `max_sessions` is for logins."""
     store = Redis(url) if url.startswith("redis") else AsyncPG(url)
+    most = options.pop("max_sessions", None)
     Session(app, master_interface=store, preload=False, max_waiters=1000, **options)
+    if most is not None:
+        options["max_sessions"] = int(most)
     AuthSession(app, master_interface=store, preload=False, max_waiters=1000, **options)
 
 
@@ -77,6 +80,40 @@ async def note(request):
         await asyncio.sleep(float(request.args.get("hold", 0)))
         sess["notes"] = sess.get("notes", 0) + 1
     return json({"user": user})
+
+
+@app.get("/rotate")
+async def rotate(request):
+    """Give the session of whoever is logged in another token."""
+    async with request.ctx.auth_session as sess:
+        sess.rotate()
+    return text("ok")
+
+
+@app.get("/revoke/<sid>")
+async def revoke(request, sid):
+    """End a login by its public id."""
+    return json({"ended": await app.ctx.auth_session.revoke(sid)})
+
+
+@app.get("/everywhere/<user>")
+async def everywhere(request, user):
+    """End all logins of a user."""
+    return json({"ended": await app.ctx.auth_session.logout_everywhere(user)})
+
+
+@app.get("/sessions/<user>")
+async def sessions(request, user):
+    """Count the sessions of a user."""
+    return json({"count": len(await app.ctx.auth_session.sessions_of(user))})
+
+
+@app.websocket("/feed")
+async def feed(request, ws):
+    """Answer each message for as long as the login lives; look by itself only every ten minutes."""
+    async with watch(request, ws, every=600, session_name="auth_session"):
+        async for message in ws:
+            await ws.send(message)
 
 
 @app.get("/stats")

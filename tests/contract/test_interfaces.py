@@ -10,7 +10,7 @@ import redis.asyncio
 
 from sanic_cookies.interfaces import AsyncPG, InCookieEncrypted, InMemory, Redis
 from sanic_cookies.interfaces.in_cookie import InOneCookie
-from sanic_cookies.testing import InterfaceContract, LeaseContract, SweepContract
+from sanic_cookies.testing import InterfaceContract, LeaseContract, NewsContract, SweepContract
 from stores import KEY, CookieJar, opened, postgres, table
 
 
@@ -23,7 +23,7 @@ class TestInMemory(InterfaceContract, SweepContract):
             yield interface
 
 
-class OnRedis(InterfaceContract, LeaseContract):
+class OnRedis(InterfaceContract, LeaseContract, NewsContract):
     @pytest.fixture
     async def twin(self, redis_url: str) -> AsyncIterator[Redis]:
         async with opened(Redis(redis_url)) as interface:

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from sanic_cookies.interfaces import InMemory
-from sanic_cookies.testing import InterfaceContract, LeaseContract, SweepContract
+from sanic_cookies.testing import InterfaceContract, LeaseContract, NewsContract, SweepContract
 
-SUITES = [InterfaceContract, LeaseContract, SweepContract]
+SUITES = [InterfaceContract, LeaseContract, NewsContract, SweepContract]
 IMPORT = """
 import sys
 from sanic_cookies.testing import InterfaceContract, LeaseContract, new_draft

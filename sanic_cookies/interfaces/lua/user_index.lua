@@ -19,6 +19,7 @@ local function make_room(index, prefix, own, user, most, evict)
   for i = 1, surplus do
     redis.call('DEL', prefix .. others[i])
     redis.call('ZREM', index, others[i])
+    tell(prefix, others[i])
     ended[i] = others[i]
   end
   return ended
