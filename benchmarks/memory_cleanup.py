@@ -48,7 +48,7 @@ async def mean_read(store: InMemory, sids: list[str]) -> float:
     """Return the seconds of one fetch: the best of some rounds, the machine may be busy."""
     rounds = []
     for _ in range(ROUNDS):
-        chosen = random.choices(sids, k=READS)  # noqa: S311 - no secret
+        chosen = random.choices(sids, k=READS)
         began = time.perf_counter()
         for sid in chosen:
             await store.fetch("session", sid)

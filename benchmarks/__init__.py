@@ -1,0 +1,1 @@
+"""What sessions cost: peers side by side, instruction counts, growth, and tables of them."""

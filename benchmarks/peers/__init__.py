@@ -1,0 +1,1 @@
+"""The same small app over and over: bare, by hand, with us, and with each peer."""
