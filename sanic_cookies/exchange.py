@@ -20,6 +20,7 @@ from .cookies import (
     values_in_head,
     values_in_headers,
 )
+from .interfaces.guard import Budget
 
 # Addresses in full: "127.evil.example" is somebody else's name.
 _LOOPBACK = re.compile(
@@ -50,6 +51,7 @@ class Exchange:
     Attributes:
         accessed: Some session was looked at, so the response varies by cookie.
         begun: The response is on its way: no cookie can be set any more.
+        budget: What the request may still wait for stores, whichever of its sessions asks.
         is_websocket: There will be no response that could carry a cookie.
     """
 
@@ -60,6 +62,7 @@ class Exchange:
         "_unwanted",
         "accessed",
         "begun",
+        "budget",
         "is_websocket",
     )
 
@@ -70,6 +73,7 @@ class Exchange:
         self._secure: bool | None = None
         self._unwanted: tuple[str, ...] = ()
         self.accessed = False
+        self.budget: Budget | None = None
         route = request.route
         self.is_websocket = route is not None and bool(route.extra.websocket)
         self.begun = self.is_websocket

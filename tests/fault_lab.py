@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import time
@@ -76,6 +77,7 @@ async def is_quiet(lab: Lab, site: Site) -> None:
     async with asyncio.timeout(10):
         while len(runtime.background) or left_tasks():  # noqa: ASYNC110 - they end by themselves
             await asyncio.sleep(0.02)
+    gc.collect()  # asyncio tells of a failure that nobody has seen when its task is collected
     assert len(runtime.locks) == 0
     assert await site.connections() <= 4
     began = time.monotonic()

@@ -91,6 +91,9 @@ class Guard:
         """
         if self.is_down:
             raise SessionStoreError(f"{self.label} is taken as down")
+        if budget.left <= 0:
+            # Not even begun: what is cut off at once may have been carried out all the same.
+            raise self._failed(method.__name__, TimeoutError(), hurried=True)
         probe = self._down_until is not None
         self._probing = self._probing or probe
         began = time.monotonic()

@@ -124,6 +124,8 @@ class Wire:
             return self._link
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name="sanic_cookies.redis")
+            # Those who wait see its failure; if all of them have gone, nobody is left to.
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
         # A request that is cancelled meanwhile takes nothing from the others.
         return await asyncio.shield(self._opening)
 

@@ -31,7 +31,9 @@ class SessionReader(SessionMapping):
         """Begin knowing nothing."""
         super().__init__(runtime, exchange)
         self._store: FanOut = runtime.store
-        self._budget = Budget(runtime.settings.request_timeout)
+        if exchange.budget is None:
+            exchange.budget = Budget(runtime.settings.request_timeout)
+        self._budget = exchange.budget
         self._muted = False
         self._peeked: tuple[bytes, Content] | None = None
 

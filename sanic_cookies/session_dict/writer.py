@@ -215,8 +215,9 @@ class SessionWriter(SessionLocker):
         lease, settings = self._lease, self._runtime.settings
         token = None if lease is None else lease.token
         try:
-            # A commit that begins is not to be cut short for what the request has spent before.
-            self._budget.left = max(self._budget.left, settings.store_timeout)
+            if release:
+                # A block's end is not to be cut short for what the request has spent before.
+                self._budget.left = max(self._budget.left, settings.store_timeout)
             outcome = await self._commit_or_admit(draft, token, release, payload)
         except SessionError:
             if lease is not None:
