@@ -5,15 +5,39 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from faults import PostgresSite, RedisSite, Site
+from masters import KINDS, SHARED, make_master
 from sanic_cookies import AsyncPG, Redis
 from sanic_cookies.interfaces.base import Interface
 from servers import PostgresServer, RedisServer
+from target import Target
 from workers import Worker
+
+
+@pytest.fixture(params=KINDS)
+async def master(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Each kind of interface in turn."""
+    async with make_master(request.param, request) as interface:
+        yield interface
+
+
+@pytest.fixture(params=SHARED)
+async def shared_master(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Each kind of interface that keeps sessions on the server."""
+    async with make_master(request.param, request) as interface:
+        yield interface
+
+
+@pytest.fixture
+async def target(master: Any) -> AsyncIterator[Target]:
+    """What attackers go for, over each kind of interface."""
+    async with Target(master) as target:
+        yield target
 
 
 @pytest.fixture(params=["redis", "postgres"])
