@@ -98,6 +98,9 @@ class Link(asyncio.Protocol):
         if len(self._waiting) >= MOST_WAITING:
             raise RedisConnectionError("too many commands wait for their replies")
         future = self._loop.create_future()
+        if self.is_over:
+            future.set_result(ConnectionLostError("the connection is over"))
+            return future
         self._waiting.append(future)
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -205,4 +208,6 @@ def closed() -> RedisError:
 
 
 def _error(text: str) -> RedisError:
-    return _ERRORS.get(text.partition(" ")[0], ResponseError)(text)
+    # Before version 7 what stopped a script stands somewhere in the text of another error.
+    kind = "READONLY" if "-READONLY " in text else text.partition(" ")[0]
+    return _ERRORS.get(kind, ResponseError)(text)

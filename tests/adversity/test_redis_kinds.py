@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis.asyncio as redis_asyncio
 from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import RedisError
 
 from bare import bare_session, begin, request_with
-from sanic_cookies import Redis, SessionInterrupted
+from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
 from sanic_cookies.record import Claim, Granted
 from sanic_cookies.token import Token
-from servers import RedisServer, bind_free_port
+from servers import HOST, RedisServer, bind_free_port
 
 SLOTS = 16384
 
@@ -176,3 +177,72 @@ async def test_sessions_through_sentinel() -> None:
         await client.aclose()
         for each in sentinel.sentinels:
             await each.aclose()
+
+
+class Replica(RedisServer):
+    """A server that copies another."""
+
+    def __init__(self, master: RedisServer) -> None:
+        super().__init__()
+        self.master = master
+
+    def _command(self) -> list[str | Path]:
+        return [*super()._command(), "--replicaof", HOST, str(self.master.port)]
+
+
+async def test_sentinel_leads_to_the_new_master() -> None:
+    """After a fail-over by Sentinel sessions are written on the new master, without a restart."""
+    with RedisServer() as master, Replica(master) as replica, SentinelServer(master) as guide:
+        sentinel = Sentinel([(HOST, guide.port)])
+        client = sentinel.master_for("mymaster")
+        interface = Redis(client)
+        session = bare_session(interface)
+        cookie = await begin(session, count=1)
+        async with redis_asyncio.from_url(replica.url) as copy, sentinel.sentinels[0] as watcher:
+            await eventually(lambda: copy.dbsize())
+            await eventually(lambda: knows_replica(watcher))
+            await watcher.execute_command("SENTINEL FAILOVER mymaster")
+            await eventually(lambda: is_master(copy))
+
+            await eventually(lambda: increments(session, cookie))
+
+            assert await copy.info("replication") is not None
+            assert (await request_with(session, cookie).peek())["count"] >= 2
+        await session.drain(2)
+        await interface.close()
+        await client.aclose()
+        for each in sentinel.sentinels:
+            await each.aclose()
+
+
+async def knows_replica(watcher: redis_asyncio.Redis) -> bool:
+    """Say whether Sentinel has found the replica and thinks well of it."""
+    replicas = await watcher.sentinel_slaves("mymaster")
+    return any(each["flags"] == "slave" for each in replicas)
+
+
+async def is_master(client: redis_asyncio.Redis) -> bool:
+    """Say whether a server is the master."""
+    return (await client.info("replication"))["role"] == "master"
+
+
+async def increments(session: Session, cookie: str) -> bool:
+    """Increment the session's counter; say whether it was stored."""
+    try:
+        async with request_with(session, cookie) as sess:
+            sess["count"] += 1
+    except SessionError:
+        return False
+    return True
+
+
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    """Wait until other processes have done something."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if await condition():
+                    return
+            except RedisError:
+                pass
+            await asyncio.sleep(0.05)

@@ -1,0 +1,300 @@
+"""The shared connection to Redis: no answer goes astray, whatever is cancelled, cut or closed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis as Client
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from lab import until
+from proxy import ToxicProxy
+from sanic_cookies import Redis
+from sanic_cookies.interfaces.redis_link import MOST_WAITING, ConnectionLostError
+from sanic_cookies.interfaces.redis_wire import Wire
+from sanic_cookies.record import Granted
+from sanic_cookies.testing import new_claim, new_draft
+from servers import HOST, RedisServer, bind_free_port
+
+NAME = "wire-test"
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncIterator[ToxicProxy]:
+    """A proxy before the server."""
+    async with ToxicProxy(HOST, redis_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Client]:
+    """A client of the test's own, past the proxy."""
+    async with Client.from_url(redis_server.url) as client:
+        yield client
+
+
+def url_of(port: int) -> str:
+    """Return where to connect, by a name that the server shows."""
+    return f"redis://{HOST}:{port}/0?client_name={NAME}"
+
+
+@pytest.fixture
+async def far(proxy: ToxicProxy) -> AsyncIterator[Redis]:
+    """An interface that reaches the server through the proxy."""
+    interface = Redis(url_of(proxy.port))
+    await interface.open()
+    yield interface
+    await interface.close()
+
+
+@pytest.fixture
+async def wire(proxy: ToxicProxy) -> AsyncIterator[Wire]:
+    """A wire that reaches the server through the proxy."""
+    async with Client.from_url(url_of(proxy.port), socket_timeout=None) as client:
+        wire = Wire(client.connection_pool)
+        yield wire
+        await wire.close()
+
+
+async def named_connections(client: Client) -> int:
+    """Return how many connections of ours the server sees."""
+    return sum(each["name"] == NAME for each in await client.client_list())
+
+
+async def test_requests_share_one_connection(proxy: ToxicProxy, client: Client) -> None:
+    """A hundred requests at once, the first ones included, make one connection."""
+    interface = Redis(url_of(proxy.port))
+    drafts = [new_draft() for _ in range(100)]
+    assert all(await asyncio.gather(*map(interface.create, drafts)))
+    records = await asyncio.gather(*(interface.fetch(each.name, each.sid) for each in drafts))
+
+    assert [each.sid for each in records if each] == [each.sid for each in drafts]
+    assert proxy.accepted == 1
+    assert await named_connections(client) == 1
+    await interface.close()
+
+
+async def test_no_answer_goes_astray(wire: Wire) -> None:
+    """Of 50,000 requests, every third cancelled at a random moment, each gets its own answer."""
+    rng, total = random.Random(11), 50_000
+    numbers, right, cancelled = iter(range(total)), 0, 0
+
+    async def ask(number: int) -> None:
+        nonlocal right
+        answer = await wire.execute("ECHO", f"{number}." + "x" * rng.choice((0, 10, 5000)))
+        assert answer.partition(b".")[0] == b"%d" % number
+        right += 1
+
+    async def client() -> None:
+        nonlocal cancelled
+        for number in numbers:
+            if number % 3:
+                await ask(number)
+                continue
+            task = asyncio.create_task(ask(number))
+            for _ in range(rng.randrange(6)):
+                await asyncio.sleep(0)
+            cancelled += task.cancel()
+            await asyncio.wait([task])
+
+    await asyncio.gather(*(client() for _ in range(50)))
+
+    assert right + cancelled >= total
+    assert cancelled > total / 10
+
+
+class Gate:
+    """A proxy that lets so many bytes of the server's replies pass, and the rest when it is told.
+
+    Waiting for `reached` is waiting for the client to have had exactly that much.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.upstream, self.left, self.reached = port, -1, asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __aenter__(self) -> Gate:
+        self.server = await asyncio.start_server(self._serve, sock=bind_free_port())
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        replies, server = await asyncio.open_connection(HOST, self.upstream)
+        requests = asyncio.create_task(self._pump(reader, server))
+        while data := await replies.read(65_536):
+            if 0 <= self.left < len(data):
+                writer.write(data[: self.left])
+                await writer.drain()
+                data, self.left = data[self.left :], -1
+                self.reached.set()
+                await self.open.wait()
+            writer.write(data)
+        writer.close()
+        await requests
+
+    async def _pump(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            server.write(data)
+        server.close()
+
+
+@pytest.mark.parametrize("passed", [0, 1, 7, 4000], ids=lambda passed: f"{passed} bytes")
+async def test_request_cancelled_while_its_reply_comes(
+    redis_server: RedisServer, passed: int
+) -> None:
+    """A request cancelled with any part of its reply read takes nothing from the next one."""
+    async with (
+        Gate(redis_server.port) as gate,
+        Client.from_url(url_of(gate.port), socket_timeout=None) as client,
+    ):
+        wire = Wire(client.connection_pool)
+        assert await wire.execute("ECHO", "first") == b"first"
+        gate.left = passed
+        cut = asyncio.create_task(wire.execute("ECHO", "c" * 9000))
+        behind = asyncio.create_task(wire.execute("ECHO", "behind"))
+        await gate.reached.wait()
+        cut.cancel()
+        gate.open.set()
+
+        assert await behind == b"behind"
+        assert await wire.execute("ECHO", "later") == b"later"
+        with pytest.raises(asyncio.CancelledError):
+            await cut
+        await wire.close()
+
+
+async def test_request_cancelled_before_it_was_sent(wire: Wire) -> None:
+    """A request cancelled in the turn of the loop in which it came takes nothing from others."""
+    await wire.execute("PING")
+    cut = asyncio.create_task(wire.execute("ECHO", "cut"))
+    behind = asyncio.create_task(wire.execute("ECHO", "behind"))
+    asyncio.get_running_loop().call_soon(cut.cancel)
+
+    assert await behind == b"behind"
+    assert cut.cancelled()
+
+
+async def test_request_cancelled_while_it_connects(wire: Wire, proxy: ToxicProxy) -> None:
+    """Who is cancelled while the connection is being made does not cancel it for the others."""
+    proxy.latency(0.05)
+    cut = asyncio.create_task(wire.execute("ECHO", "cut"))
+    behind = asyncio.create_task(wire.execute("ECHO", "behind"))
+    await until(lambda: proxy.accepted == 1)
+    cut.cancel()
+
+    assert await behind == b"behind"
+    assert proxy.accepted == 1
+
+
+async def test_lost_connection_is_repeated_for_all(far: Redis, proxy: ToxicProxy) -> None:
+    """A connection that breaks under 40 requests is made once more, and all 40 succeed."""
+    drafts = [new_draft(payload=b"the-one-to-cut" if n == 20 else b"{}") for n in range(40)]
+    proxy.cut_after(b"the-one-to-cut")
+
+    assert all(await asyncio.gather(*map(far.create, drafts)))
+
+    assert proxy.accepted == 2
+    granted = await asyncio.gather(*(far.acquire(d.name, d.sid, new_claim(d)) for d in drafts))
+    assert all(isinstance(each, Granted) and each.held for each in granted)
+
+
+async def test_connection_that_breaks_again_is_an_error(wire: Wire, proxy: ToxicProxy) -> None:
+    """A command is sent twice at most: whoever's command kills the server cannot go on for ever."""
+    await wire.execute("PING")
+    proxy.drop_replies(1.0, random.Random(1))
+
+    with pytest.raises(RedisConnectionError):
+        await wire.execute("ECHO", "lost")
+    assert proxy.accepted <= 3  # one more is redis-py's, for its greeting
+
+
+async def test_connection_killed_while_idle(wire: Wire, proxy: ToxicProxy, client: Client) -> None:
+    """A connection that the server closed while nobody used it costs no command its repetition."""
+    await wire.execute("PING")
+    link = wire._link
+    assert link is not None
+    for each in await client.client_list():
+        if each["name"] == NAME:
+            await client.client_kill(each["addr"])
+    await until(lambda: link.is_over)
+    proxy.cut_after(b"fresh")
+
+    assert await wire.execute("ECHO", "fresh") == b"fresh"
+
+
+async def test_connection_over_before_its_first_command(wire: Wire) -> None:
+    """A command for a connection that has just ended is answered at once, and goes to the next."""
+    await wire.execute("PING")
+    link = wire._link
+    assert link is not None
+    link.end(ConnectionLostError("as if the server had closed it"))
+
+    assert isinstance(await link.send(b"PING"), ConnectionLostError)
+    assert await wire.execute("ECHO", "fresh") == b"fresh"
+
+
+async def test_garbage_ends_the_connection(redis_server: RedisServer) -> None:
+    """Bytes that are no reply, or one reply too many, end the connection and go to nobody."""
+    async with Client.from_url(url_of(redis_server.port), socket_timeout=None) as client:
+        wire = Wire(client.connection_pool)
+        for garbage in (b"?what\r\n", b"+one too many\r\n"):
+            await wire.execute("PING")
+            former = wire._link
+            assert former is not None
+            former.data_received(garbage)
+
+            assert former.is_over
+            assert await wire.execute("ECHO", "fresh") == b"fresh"
+            assert wire._link is not former
+        await wire.close()
+
+
+async def test_waiting_commands_are_bounded(wire: Wire, proxy: ToxicProxy) -> None:
+    """A server that takes commands and answers none holds no more than so many of them."""
+    await wire.execute("PING")
+    assert wire._link is not None
+    proxy.blackhole()
+    waiting = [wire._link.send(b"*1\r\n$4\r\nPING\r\n") for _ in range(MOST_WAITING)]
+    for future in waiting:
+        future.cancel()  # as requests do that have waited long enough
+
+    with pytest.raises(RedisConnectionError, match="too many"):
+        await wire.execute("ECHO", "one more")
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["under way", "connecting"])
+async def test_close_leaves_nothing_behind(
+    wire: Wire, proxy: ToxicProxy, client: Client, warm: bool
+) -> None:
+    """Closing answers what is under way, connects no more, and leaves no task and no connection."""
+    if warm:
+        await wire.execute("PING")
+    proxy.blackhole()
+    begun = [asyncio.create_task(wire.execute("ECHO", "x")) for _ in range(5)]
+    await asyncio.sleep(0)  # now they have begun
+    await until(lambda: proxy.accepted == 1)
+    await wire.close()
+
+    answers = await asyncio.gather(*begun, return_exceptions=True)
+    assert [str(each) for each in answers] == ["the connection was closed"] * 5
+    assert [each for each in asyncio.all_tasks() if each.get_name() == "sanic_cookies.redis"] == []
+    await until(lambda: proxy.connections == 0)
+    assert proxy.accepted == 1
+    async with asyncio.timeout(10):
+        while await named_connections(client):  # noqa: ASYNC110 - another process decides
+            await asyncio.sleep(0.01)
+
+
+async def test_closed_wire_can_be_used_again(wire: Wire) -> None:
+    """After closing, the next command connects anew."""
+    await wire.execute("PING")
+    await wire.close()
+
+    assert await wire.execute("ECHO", "again") == b"again"
