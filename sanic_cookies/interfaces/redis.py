@@ -34,6 +34,7 @@ from .redis_scripts import (
     DELETE,
     FETCH,
     FORGET,
+    RECORDS_OF,
     RELEASE,
     REMEMBER,
     RENEW,
@@ -41,11 +42,11 @@ from .redis_scripts import (
     SIDS_OF,
     TOUCH,
     Script,
+    mark,
     ms,
     optional_ms,
     read_admission,
     read_record,
-    user_field,
 )
 from .wakeups import Wakeups
 
@@ -137,7 +138,7 @@ class Redis:
             ms(draft.ttl),
             optional_ms(draft.lifetime),
             ms(draft.age),
-            user_field(draft),
+            mark(draft.user_key),
             *self._place(draft, limit),
         )
         if isinstance(reply, int):
@@ -200,7 +201,7 @@ class Redis:
             draft.previous_hash,
             ms(draft.grace),
             int(draft.previous_reads),
-            user_field(draft),
+            mark(draft.user_key),
             token,
             int(release),
             ms(seconds),
@@ -213,6 +214,22 @@ class Redis:
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
         """See `SupportsIndex.records_of`; what the index names wrongly is taken out of it."""
+        if self._on_cluster:
+            return await self._records_on_cluster(name, user_key)
+        index, user = self._index(name, user_key), mark(user_key)
+        records: list[Record] = []
+        first, looked = 0, _READ_AT_ONCE
+        while looked == _READ_AT_ONCE:
+            place = user, self._key(name, ""), first, _READ_AT_ONCE
+            looked, *found = await self._run(RECORDS_OF, index, *place)
+            first += len(found)
+            for sid, *fields in found:
+                with suppress(RecordUnreadable):
+                    records.append(read_record(name, sid.decode(), fields))
+        return sorted(records, key=lambda record: record.created_at)
+
+    async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:
+        """Read index, then sessions: they stand on different nodes there."""
         index = self._index(name, user_key)
         sids = [sid.decode() for sid in await self._run(SIDS_OF, index)]
         records: list[Record | None] = []

@@ -6,7 +6,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from ..record import Admission, Draft, Outcome, Record, RecordUnreadable
+from ..record import Admission, Outcome, Record, RecordUnreadable
 
 
 class Script:
@@ -24,11 +24,11 @@ ACQUIRE, RELEASE = (Script("hand_over", name) for name in ("acquire", "release")
 CREATE = Script("news", "user_index", "create")
 COMMIT = Script("news", "hand_over", "user_index", "commit")
 DELETE = Script("news", "delete")
-SIDS_OF, FORGET = map(Script, ("sids_of", "forget"))
+RECORDS_OF, SIDS_OF, FORGET = map(Script, ("records_of", "sids_of", "forget"))
 REMEMBER = Script("news", "user_index", "remember")
 SCRIPTS = (
     *(FETCH, CREATE, COMMIT, DELETE, ACQUIRE, RENEW, RELEASE, TOUCH),
-    *(SIDS_OF, FORGET, REMEMBER),
+    *(RECORDS_OF, SIDS_OF, FORGET, REMEMBER),
 )
 
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
@@ -85,6 +85,6 @@ def optional_ms(seconds: float | None) -> int | str:
     return "" if seconds is None else ms(seconds)
 
 
-def user_field(draft: Draft) -> str:
-    """Return the user key, marked so that an empty key differs from none."""
-    return "" if draft.user_key is None else "=" + draft.user_key
+def mark(user_key: str | None) -> str:
+    """Return a user key as records have it, so that an empty key differs from none."""
+    return "" if user_key is None else "=" + user_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -81,6 +82,8 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client that keeps no cookies."""
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        # A shared jar would lend one user's cookie to another's login.
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         yield client
 
 

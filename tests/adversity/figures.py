@@ -2,11 +2,16 @@
 
     python tests/adversity/figures.py interleavings redis 10000
     python tests/adversity/figures.py bleed postgres 50000
+    python tests/adversity/figures.py logins redis 50
+    python tests/adversity/figures.py everywhere postgres 50
 
 `interleavings`: logout races with three writes, from two processes, at random moments; printed is
 how many sessions came back to life. `bleed`: requests of 500 users, one in ten cancelled at a
 random moment, while the store's replies take 0 to 20 ms; printed is how many answers showed
-another user's data.
+another user's data. `logins`: so many logins of one user at once in four processes, with
+`max_sessions=3`; printed is the largest number of live sessions that any read saw. `everywhere`:
+so many sessions of a user in four processes are ended by one request; printed is how long that
+took, how many opened anything afterwards, and how long the watched sockets lived.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +32,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from crowds import logout_everywhere, many_logins
 from proxy import ToxicProxy
 from sanic_cookies import AsyncPG
 from servers import PostgresServer, RedisServer
@@ -125,9 +133,51 @@ async def bleed(store_url: str, total: int) -> bool:
     return seen["ANOTHER'S"] == 0
 
 
+@asynccontextmanager
+async def serving(store_url: str, number: int, **options: float) -> AsyncIterator[list[Worker]]:
+    """Start server processes on the store, and stop them again."""
+    workers = [Worker(store_url, options) for _ in range(number)]
+    try:
+        await asyncio.gather(*(worker.start() for worker in workers))
+        yield workers
+    finally:
+        await asyncio.gather(*(worker.stop(signal.SIGKILL) for worker in workers))
+
+
+async def logins(store_url: str, total: int) -> bool:
+    """Log one user in so many times at once; print how many sessions were ever alive."""
+    async with serving(store_url, 4, max_sessions=3) as workers, client() as http:
+        seen = await many_logins(workers, http, store_url, "ann", total)
+    print(
+        f"{total} logins at once, {Counter(seen.answers)}: at most {seen.most} sessions alive "
+        f"at {seen.reads} reads, {seen.left} at the end"
+    )
+    return seen.most <= 3
+
+
+async def everywhere(store_url: str, total: int) -> bool:
+    """End so many sessions of a user by one request; print how long they lived."""
+    async with serving(store_url, 4) as workers, client() as http:
+        seen = await logout_everywhere(workers, http, "ann", total)
+    print(
+        f"{seen.ended} of {total} sessions ended in {seen.seconds:.2f} s; after that {seen.alive} "
+        f"opened anything; watched sockets closed after {seen.sockets:.2f} s; "
+        f"{seen.others} of {total} of another user are alive"
+    )
+    return (seen.ended, seen.alive, seen.others) == (total, 0, total) and seen.seconds < 1
+
+
+FIGURES = {
+    "interleavings": interleavings,
+    "bleed": bleed,
+    "logins": logins,
+    "everywhere": everywhere,
+}
+
+
 async def main(figure: str, store: str, total: int) -> int:
     """Start the store and print the figure."""
-    run = {"interleavings": interleavings, "bleed": bleed}[figure]
+    run = FIGURES[figure]
     if store == "redis":
         with RedisServer() as server:
             return not await run(server.url, total)

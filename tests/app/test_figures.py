@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import redis.asyncio as redis_asyncio
+from sanic import HTTPResponse, Request, text
 
+from auth_lab import AuthLab
 from lab import Lab
 from sanic_cookies import AsyncPG, Redis, SessionDict
 
 INCREMENTS = 200
+SIGNED_IN = 20
 
 
 async def test_200_concurrent_increments(shared_master: Any) -> None:
@@ -58,10 +62,14 @@ async def counted(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[tu
     async def watch(connection: Any) -> None:
         connection.add_query_logger(lambda record: queries.append(record.query))
 
-    url = request.getfixturevalue("database_url")
-    master = AsyncPG(url, table="figures", sweep_every=0, max_size=1, init=watch)
+    url, table = request.getfixturevalue("database_url"), f"t_{uuid4().hex}"
+    master = AsyncPG(url, table=table, sweep_every=0, max_size=1, init=watch)
     await master.create_table()
     yield master, lambda: len(queries)
+    await master.close()
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"DROP TABLE {table}")
+    await connection.close()
 
 
 async def untouched(sess: SessionDict) -> None:
@@ -134,3 +142,84 @@ async def test_an_anonymous_request_asks_nothing(
         await lab.do(use)
 
         assert trips() == before
+
+
+# Logins.
+
+
+async def log_in(lab: AuthLab) -> None:
+    """Log in; a session that is there gets another token."""
+    await lab.login("ann")
+
+
+async def guarded(lab: AuthLab) -> None:
+    """Read on a route for which one has to be logged in."""
+    assert (await lab.browser.get("/guarded")).status_code == 200
+
+
+async def listing(lab: AuthLab) -> None:
+    """List where the user is signed in."""
+    assert len(await lab.auth.sessions_of("ann")) == SIGNED_IN
+
+
+async def log_out(lab: AuthLab) -> None:
+    """Log out."""
+    assert (await lab.logout()).status_code == 200
+
+
+async def everywhere(lab: AuthLab) -> None:
+    """End all sessions of the user."""
+    assert await lab.auth.logout_everywhere("ann") == SIGNED_IN
+
+
+def guarded_lab(master: Any, **options: Any) -> AuthLab:
+    """Return a lab with a route for which one has to be logged in."""
+    lab = AuthLab(master, **options)
+
+    @lab.app.get("/guarded")
+    @lab.auth.login_required()
+    async def handler(request: Request) -> HTTPResponse:
+        return text(str(await lab.auth.current_user()))
+
+    return lab
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+@pytest.mark.parametrize(
+    ("use", "options", "expected"),
+    [
+        (log_in, {"preload": False}, (2, 2)),
+        (log_in, {"preload": True}, (3, 3)),
+        # On Redis a step; on Postgres a transaction: BEGIN, lock, list, write, COMMIT. After it
+        # the lease goes back.
+        (log_in, {"preload": False, "max_sessions": 99}, (3, 7)),
+        (guarded, {"preload": False}, (1, 1)),
+        (guarded, {"preload": True}, (1, 1)),
+        (listing, {}, (1, 1)),
+        (log_out, {"preload": False}, (2, 2)),
+        (log_out, {"preload": True}, (2, 2)),
+        (everywhere, {}, (1 + SIGNED_IN, 1 + SIGNED_IN)),
+    ],
+)
+async def test_round_trips_of_logins(
+    use: Any, options: Any, expected: tuple[int, int], kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Each step of a login's life costs exactly the round trips that are promised."""
+    async with counted(kind, request) as (master, trips), guarded_lab(master, **options) as lab:
+        for _ in range(SIGNED_IN):
+            lab.browser.cookies = {}
+            await lab.login("ann")
+        before = trips()
+        await use(lab)
+
+        assert trips() - before == expected[kind == "postgres"]
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_round_trips_of_a_first_login(kind: str, request: pytest.FixtureRequest) -> None:
+    """Who comes without a session is logged in by one step."""
+    async with counted(kind, request) as (master, trips), guarded_lab(master) as lab:
+        before = trips()
+        await log_in(lab)
+
+        assert trips() - before == 1

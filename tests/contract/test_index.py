@@ -88,6 +88,19 @@ async def test_what_has_ended_is_not_listed(store: SupportsIndex, user: str) -> 
     assert await sids(store, user) == [kept.sid]
 
 
+async def test_a_user_with_very_many_sessions(store: SupportsIndex, user: str) -> None:
+    """However many there are, and however many of them have ended, the living are listed."""
+    drafts = [new_draft(user_key=user, age=1000 - number) for number in range(250)]
+    for draft in drafts:
+        await store.create(draft)
+    for draft in drafts[20:180]:
+        await store.delete(draft.name, draft.sid)
+    living = [draft.sid for draft in (*drafts[:20], *drafts[180:])]
+
+    for _ in range(2):  # what was named wrongly has gone by the second time
+        assert await sids(store, user) == living
+
+
 async def test_names_keep_users_apart(store: SupportsIndex, user: str) -> None:
     """The same user key under another session's name is another user."""
     one, two = new_draft(user_key=user), new_draft(user_key=user, name="other")
