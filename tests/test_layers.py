@@ -26,6 +26,8 @@ LAYERS = [
     ["interfaces.eviction", "interfaces.news"],
     ["interfaces.redis_scripts", "interfaces.redis_link", "interfaces.redis_ear"],
     ["interfaces.redis_wire", "interfaces.seals", "interfaces.revocations"],
+    ["interfaces.pg_pool", "interfaces.pg_rows"],
+    ["interfaces.pg_joining", "interfaces.pg_listener"],
     ["interfaces.memory", "interfaces.redis", "interfaces.postgres", "interfaces.in_cookie"],
     ["interfaces.guard"],
     ["interfaces.fan_out"],
@@ -82,6 +84,8 @@ FOREIGN = [
     ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire"))],
     ["asyncpg", "interfaces.postgres"],
     ["cryptography", "interfaces.seals"],
+    ["interfaces.pg_pool", "interfaces.pg_rows"],
+    ["interfaces.pg_joining", "interfaces.pg_listener"],
 ]
 
 

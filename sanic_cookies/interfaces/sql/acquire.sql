@@ -1,7 +1,7 @@
 -- Takes the lease and reads in one statement. The state is 1 with the lease, 2 if another has it
 -- or has waited longer (the token is then in the queue), 0 for a stranger; no row: no session.
--- Whoever finds the lease free while others wait hands it to the first of them, for a second in
--- which it must come for it; $7 is that second.
+-- Whoever finds the lease free while others wait hands it to the first of them, for a second, in
+-- which it must come for it.
 WITH taken AS (
     UPDATE {table}
     SET lease_token = CASE
@@ -12,8 +12,8 @@ WITH taken AS (
         lease_until = CASE
             WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_until
             WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3
-                THEN clock_timestamp() + $4::interval
-            ELSE clock_timestamp() + $7::interval
+                THEN clock_timestamp() + make_interval(secs => $4)
+            ELSE clock_timestamp() + interval '1 second'
         END,
         lease_label = CASE
             WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_label
@@ -33,9 +33,12 @@ WITH taken AS (
            OR lease_token IS NULL OR lease_token = $3 OR lease_until <= clock_timestamp())
     RETURNING CASE WHEN lease_token = $3 THEN 1 ELSE 2 END AS state, lease_token,
        coalesce(lease_label, '') AS label,
-       greatest(0, extract(epoch FROM lease_until - clock_timestamp()))::float8 AS seconds,
-       version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
-       previous_hash, previous_until, previous_reads, user_key
+       greatest(0, date_part('epoch', lease_until - clock_timestamp())) AS seconds,
+       version, secret_hash, val, date_part('epoch', created_at) AS created_at,
+       date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
+       date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
+       previous_hash, date_part('epoch', previous_until) AS previous_until, previous_reads,
+       user_key, date_part('epoch', clock_timestamp()) AS now
 ), others AS (
     -- The locking read sees the row as it is now; a plain one would still see what another's
     -- statement, which this one had to wait for, has changed or deleted.
@@ -43,7 +46,7 @@ WITH taken AS (
     WHERE name = $1 AND sid = $2 AND NOT EXISTS (SELECT FROM taken)
     FOR SHARE
 )
-SELECT *, clock_timestamp() AS now FROM taken
+SELECT * FROM taken
 UNION ALL
 SELECT CASE
            WHEN $6 = secret_hash
@@ -52,8 +55,10 @@ SELECT CASE
        END,
        NULL,
        coalesce(lease_label, ''),
-       greatest(0, extract(epoch FROM lease_until - clock_timestamp()))::float8,
-       version, secret_hash, val, created_at, last_seen, expires_at, deadline, rotated_at,
-       previous_hash, previous_until, previous_reads, user_key,
-       clock_timestamp()
+       greatest(0, date_part('epoch', lease_until - clock_timestamp())),
+       version, secret_hash, val, date_part('epoch', created_at) AS created_at,
+       date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
+       date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
+       previous_hash, date_part('epoch', previous_until) AS previous_until, previous_reads,
+       user_key, date_part('epoch', clock_timestamp()) AS now
 FROM others WHERE expires_at > clock_timestamp()

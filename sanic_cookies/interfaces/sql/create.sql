@@ -2,8 +2,8 @@
 INSERT INTO {table} AS old
     (name, sid, version, secret_hash, val, created_at, last_seen, expires_at, deadline,
      rotated_at, user_key)
-SELECT $1::text, $2::text, $3::bigint, $4::bytea, $5::bytea, now - $8::interval, now,
-       now + $6::interval, now + $7::interval, now, $9::text
+SELECT $1::text, $2::text, $3::bigint, $4::bytea, $5::bytea, now - make_interval(secs => $8), now,
+       now + make_interval(secs => $6), now + make_interval(secs => $7), now, $9::text
 FROM clock_timestamp() AS now
 ON CONFLICT (name, sid) DO UPDATE
     SET version = excluded.version, secret_hash = excluded.secret_hash, val = excluded.val,

@@ -1,9 +1,9 @@
--- Gives a lease up, or a place in the queue for it; the longest waiter gets the lease for $4, in
--- which it must come for it, and its process is told.
+-- Gives a lease up, or a place in the queue for it; the longest waiter gets the lease for a
+-- second, in which it must come for it, and its process is told.
 WITH freed AS (
     UPDATE {table}
     SET lease_token = CASE WHEN lease_token = $3 THEN waiters[1] ELSE lease_token END,
-        lease_until = CASE WHEN lease_token = $3 THEN clock_timestamp() + $4::interval
+        lease_until = CASE WHEN lease_token = $3 THEN clock_timestamp() + interval '1 second'
                            ELSE lease_until END,
         waiters     = CASE WHEN lease_token = $3 THEN waiters[2:]
                            ELSE array_remove(waiters, $3) END

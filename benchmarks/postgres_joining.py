@@ -1,0 +1,147 @@
+"""What it costs to lock, read, change and write a session in Postgres, joined and not.
+
+    python benchmarks/postgres_joining.py [operations]
+
+Three ways, taken in turns so that a busy machine troubles all alike, at 1 and at 32 tasks:
+
+- by hand: SELECT, then an upsert, through asyncpg's pool; no lock, so simultaneous writes are lost;
+- alone: `AsyncPG`, each step a statement of its own through the pool;
+- joined: `AsyncPG` as it is.
+
+Printed are the medians of all rounds, per operation: time by the clock, processor time of this
+process, and both as parts of those by hand. DATABASE_URL names the server; without it one is
+started for the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from sanic_cookies.interfaces import AsyncPG
+from sanic_cookies.interfaces.pg_joining import ALONE
+from sanic_cookies.record import Claim, Draft, Granted, Outcome
+from sanic_cookies.token import Token
+from servers import PostgresServer
+
+SESSIONS, ROUNDS, PAYLOAD = 1024, 7, b"x" * 200
+TABLE = "joining_benchmark"
+UPSERT = (
+    f"INSERT INTO {TABLE} (name, sid, val, expires_at) VALUES ($1, $2, $3, now() + '1 day')"  # noqa: S608
+    " ON CONFLICT (name, sid) DO UPDATE SET val = excluded.val"
+)
+SELECT = f"SELECT val FROM {TABLE} WHERE name = $1 AND sid = $2 AND expires_at > now()"  # noqa: S608
+
+Operation = Callable[[int], Awaitable[None]]
+
+
+class Alone(AsyncPG):
+    """Joins nothing."""
+
+    async def open(self) -> None:
+        """Have every request ask alone."""
+        await super().open()
+        self._joiner.ask = _alone  # type: ignore[method-assign]
+
+
+async def _alone(step: str, args: tuple[Any, ...]) -> Any:
+    return ALONE
+
+
+def locked(interface: AsyncPG, tokens: list[Token]) -> Operation:
+    """Return the operation that locks a session, reads it, and writes and unlocks it."""
+
+    async def operation(number: int) -> None:
+        token = tokens[number]
+        claim = Claim(str(number), 10.0, token.secret_hash, "benchmark")
+        granted = await interface.acquire("session", token.sid, claim)
+        assert isinstance(granted, Granted)  # noqa: S101
+        assert granted.held  # noqa: S101
+        version = granted.record.version + 1
+        draft = Draft("session", token.sid, version, token.secret_hash, PAYLOAD, 3600, renew=False)
+        assert await interface.commit(draft, claim.token, release=True) is Outcome.SAVED  # noqa: S101
+
+    return operation
+
+
+def by_hand(pool: Any, tokens: list[Token]) -> Operation:
+    """Return the operation that reads and writes without any lock."""
+
+    async def operation(number: int) -> None:
+        sid = tokens[number].sid
+        await pool.fetchval(SELECT, "session", sid)
+        await pool.execute(UPSERT, "session", sid, PAYLOAD)
+
+    return operation
+
+
+async def measure(operation: Operation, tasks: int, count: int) -> tuple[float, float]:
+    """Return the microseconds of time and of processor time that an operation takes."""
+    # No two tasks at the same session: what waiting costs is another question.
+    turns = iter(number % SESSIONS for number in range(count))
+
+    async def task() -> None:
+        for number in turns:
+            await operation(number)
+
+    began, spent = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(task() for _ in range(tasks)))
+    elapsed = time.perf_counter() - began
+    return elapsed / count * 1e6, (time.process_time() - spent) / count * 1e6
+
+
+async def main(url: str, count: int) -> None:
+    """Measure and print."""
+    alone, joined = Alone(url, table=TABLE, sweep_every=0), AsyncPG(url, table=TABLE, sweep_every=0)
+    pool = await asyncpg.create_pool(url)
+    await alone.open()
+    await joined.open()
+    await pool.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    await joined.create_table()
+    tokens = [Token.generate() for _ in range(SESSIONS)]
+    for token in tokens:
+        await joined.create(Draft("session", token.sid, 1, token.secret_hash, PAYLOAD, 3600))
+    ways = {
+        "by hand, unlocked": by_hand(pool, tokens),
+        "alone, locked": locked(alone, tokens),
+        "joined, locked": locked(joined, tokens),
+    }
+    for tasks in (1, 32):
+        figures: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for _ in range(ROUNDS):
+            for way, operation in ways.items():
+                figures[way].append(await measure(operation, tasks, count))
+        report(tasks, {way: list(zip(*rounds, strict=True)) for way, rounds in figures.items()})
+    await pool.execute(f"DROP TABLE {TABLE}")
+    await joined.close()
+    await alone.close()
+    await pool.close()
+
+
+def report(tasks: int, figures: dict[str, list[Any]]) -> None:
+    """Print the medians, and what part they are of those by hand."""
+    base = [median(column) for column in figures["by hand, unlocked"]]
+    for way, columns in figures.items():
+        wall, cpu = (median(column) for column in columns)
+        print(
+            f"{tasks:2} tasks, {way:18} {wall:7.0f} us {wall / base[0]:5.2f}x,"
+            f" processor {cpu:7.0f} us {cpu / base[1]:5.2f}x"
+        )
+
+
+if __name__ == "__main__":
+    with ExitStack() as stack:
+        url = os.environ.get("DATABASE_URL") or stack.enter_context(PostgresServer()).url
+        uvloop.run(main(url, int(sys.argv[1]) if len(sys.argv) > 1 else 3000))

@@ -1,0 +1,180 @@
+"""The connections of an `AsyncPG`: a pool of its own, or one that was given.
+
+A pool belongs to one event loop. What is asked on another loop gets another pool, so nothing that
+one loop began is ever touched from another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+try:
+    import asyncpg
+except ImportError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError("AsyncPG needs its driver: pip install 'sanic-cookies[postgres]'") from error
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+CONNECT_SECONDS = 2.0
+RELEASE_SECONDS = 1.0
+# The server is not there, or wants nobody.
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError)
+# The server closed the connection, perhaps while it lay idle.
+CUT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    ConnectionError,
+)
+
+
+class Pool:
+    """Gives connections, and runs single statements."""
+
+    def __init__(self, pool: Any, options: dict[str, Any]) -> None:
+        """Remember where to connect; no I/O happens here.
+
+        Args:
+            pool: `postgresql://` URL, an `asyncpg.Pool`, or a Gino engine.
+            options: For `asyncpg.create_pool`.
+        """
+        self.url = pool if isinstance(pool, str) else None
+        self._given = None if isinstance(pool, str) else getattr(pool, "raw_pool", pool)
+        self._pool: Any = self._given
+        self._options = options
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: asyncio.Lock | None = None
+        self._releases: set[asyncio.Task[None]] = set()
+
+    @property
+    def size(self) -> int:
+        """How many connections there may be; 0 before the first."""
+        return 0 if self._pool is None else int(self._pool.get_max_size())
+
+    @property
+    def is_own(self) -> bool:
+        """Whether nobody else takes connections from it."""
+        return self._given is None
+
+    async def connected(self) -> Any:
+        """Return the `asyncpg.Pool` of this loop; made once, however many ask at the same time."""
+        if self._pool is not None and (self._given is not None or self._is_of_this_loop()):
+            return self._pool
+        if not self._is_of_this_loop():
+            self._loop, self._opening = asyncio.get_running_loop(), asyncio.Lock()
+            self._pool = self._given
+        assert self._opening is not None  # noqa: S101 - made with the loop
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._make()
+        return self._pool
+
+    async def close(self) -> None:
+        """Close a pool that was made here; a given one stays open."""
+        here, loop = self._is_of_this_loop(), asyncio.get_running_loop()
+        await asyncio.gather(*(task for task in self._releases if task.get_loop() is loop))
+        self._loop = None
+        pool = self._pool
+        if self._given is None and pool is not None:
+            self._pool = None
+            if here:
+                await _close(pool)
+
+    async def ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
+        """Run a statement by `fetchrow`, `fetch` or `execute`, on any connection.
+
+        It must be one that may be repeated: after a cut, a lost reply included, it is, once.
+        """
+        pool = await self.connected()
+        try:
+            return await self._ask_once(pool, method, statement, args)
+        except CUT:
+            return await self._ask_once(pool, method, statement, args)
+
+    async def take(self) -> Any:
+        """Return a connection, to be handed back with `give_back`.
+
+        Raises:
+            TimeoutError: None was free, or could be made, within two seconds.
+        """
+        pool = await self.connected()
+        try:
+            return await pool.acquire(timeout=CONNECT_SECONDS)
+        except CUT:
+            return await pool.acquire(timeout=CONNECT_SECONDS)
+
+    async def give_back(self, connection: Any) -> None:
+        """Take a connection back; cut it if the server does not let go of it within a second."""
+        with suppress(Exception):
+            await self._pool.release(connection, timeout=RELEASE_SECONDS)
+
+    def give_back_soon(self, connection: Any) -> None:
+        """Take a connection back whose statement was cancelled.
+
+        That takes until the server has confirmed that it stopped; a server that hangs never does.
+        It is not for the request to wait for.
+        """
+        task = asyncio.create_task(self.give_back(connection))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Give a connection with a transaction, committed at the end of the block."""
+        pool = await self.connected()
+        connection = await pool.acquire()
+        try:
+            await connection.execute("BEGIN")
+            yield connection
+            await connection.execute("COMMIT")
+        except BaseException:
+            # Not rolled back but cut off: a server that hangs would keep the request waiting.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def _ask_once(self, pool: Any, method: str, statement: str, args: tuple[Any, ...]) -> Any:
+        connection = await pool.acquire()
+        try:
+            answer = await getattr(connection, method)(statement, *args)
+        except asyncio.CancelledError:
+            self.give_back_soon(connection)
+            raise
+        except BaseException:
+            await pool.release(connection)
+            raise
+        await pool.release(connection)
+        return answer
+
+    def _is_of_this_loop(self) -> bool:
+        return self._loop is asyncio.get_running_loop()
+
+    async def _make(self) -> Any:
+        options: dict[str, Any] = {
+            "min_size": 1,
+            "max_size": 10,
+            "timeout": CONNECT_SECONDS,
+            # Our statements leave nothing behind on a connection, so the usual reset, which is a
+            # round trip of its own, has nothing to do.
+            "reset": _keep,
+        }
+        return await asyncpg.create_pool(self.url, **{**options, **self._options})
+
+
+async def _keep(connection: Connection[Any]) -> None:
+    """Reset nothing."""
+
+
+async def _close(pool: Any) -> None:
+    """Close a pool; cut what does not end within a second."""
+    try:
+        async with asyncio.timeout(RELEASE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

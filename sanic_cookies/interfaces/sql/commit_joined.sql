@@ -1,0 +1,58 @@
+-- commit.sql for several sessions at once, none of which gets another secret; see
+-- acquire_joined.sql for what all such statements have in common.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]::bigint[], $4::text[]::bytea[],
+                         $5::text[]::float8[], $6::text[]::boolean[], $7::text[]::float8[],
+                         $8::text[], $9::text[], $10::text[]::boolean[], $11::text[]::float8[])
+        WITH ORDINALITY AS a (name, sid, version, payload, ttl, renew, lifetime, user_key, token,
+                              release, seconds, n)
+    WHERE n % 1 = 0
+), locked AS MATERIALIZED (
+    SELECT a.*, t.*, clock_timestamp() AS now
+    FROM asked AS a LEFT JOIN LATERAL (
+        SELECT expires_at, waiters[1] AS next, lease_token = a.token AS held,
+               last_token = a.token AS given_up, version < a.version AS older,
+               version = a.version AND (a.payload IS NULL OR val = a.payload) AS same
+        FROM {table} AS t
+        WHERE t.name = a.name AND t.sid = a.sid
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS t ON true
+), judged AS MATERIALIZED (
+    SELECT *, CASE
+        WHEN expires_at > now THEN CASE
+            WHEN older AND (token IS NULL OR held) THEN 'written'
+            WHEN token IS NULL THEN 'stale'
+            -- The same write once more, whose first reply was lost, or another one.
+            WHEN held THEN CASE WHEN same THEN 'saved' ELSE 'stale' END
+            WHEN given_up THEN 'saved'
+            ELSE 'lost'
+        END
+    END AS verdict
+    FROM locked
+), saved AS (
+    UPDATE {table} AS t
+    SET version     = j.version,
+        val         = CASE WHEN payload IS NULL THEN val ELSE payload END,
+        user_key    = j.user_key,
+        last_seen   = CASE WHEN renew THEN now ELSE last_seen END,
+        expires_at  = CASE WHEN renew THEN now + make_interval(secs => ttl) ELSE t.expires_at END,
+        deadline    = CASE WHEN renew THEN now + make_interval(secs => lifetime) ELSE deadline END,
+        lease_token = CASE WHEN release THEN next ELSE lease_token END,
+        lease_until = CASE
+            WHEN release THEN now + interval '1 second'
+            WHEN token IS NOT NULL THEN now + make_interval(secs => seconds)
+            ELSE lease_until
+        END,
+        waiters     = CASE WHEN release THEN waiters[2:] ELSE waiters END,
+        last_token  = CASE WHEN release THEN token ELSE last_token END
+    FROM judged AS j
+    WHERE t.name = j.name AND t.sid = j.sid AND verdict = 'written'
+)
+SELECT CASE verdict WHEN 'written' THEN 'saved' ELSE verdict END,
+       CASE WHEN verdict = 'written' AND release AND next IS NOT NULL
+            THEN pg_notify('sanic_cookies_' || split_part(next, '.', 1), next) END,
+       n,
+       expires_at IS NULL
+       AND coalesce((SELECT true FROM {table} AS t WHERE t.name = j.name AND t.sid = j.sid), false)
+       AS passed_over
+FROM judged AS j

@@ -1,0 +1,29 @@
+-- release.sql for several sessions at once; see acquire_joined.sql for what all such statements
+-- have in common.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+        WITH ORDINALITY AS a (name, sid, token, n)
+    WHERE n % 1 = 0
+), locked AS MATERIALIZED (
+    SELECT a.*, t.*
+    FROM asked AS a LEFT JOIN LATERAL (
+        SELECT lease_token = a.token AS held, waiters FROM {table} AS t
+        WHERE t.name = a.name AND t.sid = a.sid
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS t ON true
+), freed AS (
+    UPDATE {table} AS t
+    SET lease_token = CASE WHEN held THEN l.waiters[1] ELSE lease_token END,
+        lease_until = CASE WHEN held THEN clock_timestamp() + interval '1 second'
+                           ELSE lease_until END,
+        waiters     = CASE WHEN held THEN l.waiters[2:] ELSE array_remove(l.waiters, token) END
+    FROM locked AS l
+    WHERE t.name = l.name AND t.sid = l.sid AND (held OR token = ANY (l.waiters))
+)
+SELECT CASE WHEN held AND waiters[1] IS NOT NULL
+            THEN pg_notify('sanic_cookies_' || split_part(waiters[1], '.', 1), waiters[1]) END,
+       n,
+       waiters IS NULL
+       AND coalesce((SELECT true FROM {table} AS t WHERE t.name = l.name AND t.sid = l.sid), false)
+       AS passed_over
+FROM locked AS l
