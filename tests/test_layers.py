@@ -82,10 +82,8 @@ FOREIGN = [
     ],
     ["sanic_ext", "ext"],
     ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire"))],
-    ["asyncpg", "interfaces.postgres"],
+    ["asyncpg", "interfaces.pg_pool", "interfaces.pg_listener"],
     ["cryptography", "interfaces.seals"],
-    ["interfaces.pg_pool", "interfaces.pg_rows"],
-    ["interfaces.pg_joining", "interfaces.pg_listener"],
 ]
 
 
