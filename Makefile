@@ -99,6 +99,14 @@ format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure us and our peers side by side, in about ten minutes
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.dev ## The same in about two minutes, to have a look
+	$(BIN)/python -m benchmarks.compare --quick $(ARGS)
+
 .PHONY: bench-cpu
 bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and bare
 	$(BIN)/python -m benchmarks.instructions --cpu $(ARGS)

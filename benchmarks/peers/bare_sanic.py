@@ -8,6 +8,8 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
+from benchmarks.peers.common import arguments
+
 
 def make_app() -> Sanic[Any, Any]:
     """Return the app."""
@@ -21,3 +23,12 @@ def make_app() -> Sanic[Any, Any]:
         return text("1")
 
     return app
+
+
+def serve(app: Sanic[Any, Any], port: int) -> None:
+    """Serve in one process, as a worker does."""
+    app.run("127.0.0.1", port, single_process=True, access_log=False, motd=False)
+
+
+if __name__ == "__main__":
+    serve(make_app(), arguments().port)

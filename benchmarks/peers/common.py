@@ -6,7 +6,8 @@ Each has four routes. `/start` makes a session with `DATA`, `/untouched` has not
 
 from __future__ import annotations
 
-import sys
+import argparse
+from dataclasses import dataclass
 from typing import Any
 
 # About 200 bytes of JSON, as a shop or a site with logins has them.
@@ -18,10 +19,24 @@ DATA: dict[str, Any] = {
     "language": "en",
 }
 IDLE = 3600  # seconds; the same for all, so that nobody expires or renews during a run
-POOL = 32  # connections of a pool, for those that have one: as many as there are clients
+KEY = "JnvN9GZf9gYItwZGJcNke2-EGwIrRjEn5-IqjSPeZKI="  # protects nothing
 
 
-def arguments() -> tuple[int, str, str, list[str]]:
-    """Return port, kind of store, its url, and flags, as the benchmark passes them."""
-    port, store, url, *flags = sys.argv[1:]
-    return int(port), store, url, flags
+@dataclass(frozen=True)
+class Arguments:
+    """What the benchmark tells an app."""
+
+    port: int
+    store: str
+    url: str
+    preload: bool
+
+
+def arguments() -> Arguments:
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--store", default="")
+    parser.add_argument("--url", default="")
+    parser.add_argument("--preload", action="store_true")
+    return Arguments(**vars(parser.parse_args()))

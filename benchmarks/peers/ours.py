@@ -8,21 +8,38 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
-from benchmarks.peers.common import DATA, IDLE
-from sanic_cookies import InMemory, Session
+from benchmarks.peers.bare_sanic import serve
+from benchmarks.peers.common import DATA, IDLE, KEY, arguments
+from sanic_cookies import AsyncPG, InCookieEncrypted, InMemory, Redis, Session
+
+TABLE = "ours"
 
 
 def make_interface(store: str, url: str) -> Any:
-    """Return an interface for the kind of store."""
-    if store == "memory":
-        return InMemory()
-    raise SystemExit(f"unknown store: {store}")
+    """Return an interface for a kind of store, as its documentation shows it."""
+    match store:
+        case "memory":
+            return InMemory()
+        case "redis":
+            return Redis(url, prefix="ours:")
+        case "postgres":
+            return AsyncPG(url, table=TABLE)
+        case "fernet" | "aes-gcm":
+            return InCookieEncrypted(KEY, cipher=store)
+    raise ValueError(f"unknown store: {store}")
 
 
 def make_app(interface: Any, *, preload: bool) -> Sanic[Any, Any]:
-    """Return the app; nothing but `preload` and the idle time differs from the defaults."""
+    """Return the app; the options that it names differ from the defaults."""
     app = Sanic("ours", configure_logging=False)
-    Session(app, master_interface=interface, preload=preload, expiry=IDLE)
+    # One session for 32 connections is asked for on purpose here; the default refuses the 17th.
+    options: dict[str, Any] = {"preload": preload, "expiry": IDLE, "max_waiters": 64}
+    Session(app, master_interface=interface, **options)
+
+    @app.before_server_start
+    async def create_table(app: Sanic[Any, Any]) -> None:
+        if isinstance(interface, AsyncPG):
+            await interface.create_table()
 
     @app.get("/start")
     async def start(request: Request) -> HTTPResponse:
@@ -46,3 +63,8 @@ def make_app(interface: Any, *, preload: bool) -> Sanic[Any, Any]:
             return text(str(sess["n"]))
 
     return app
+
+
+if __name__ == "__main__":
+    given = arguments()
+    serve(make_app(make_interface(given.store, given.url), preload=given.preload), given.port)

@@ -1,0 +1,231 @@
+"""All systems side by side in one interleaved run: `make bench`, or `make bench-quick`.
+
+    python -m benchmarks.compare [--quick] [--only KEY ...] [--json FILE]
+
+Each round measures each system on each of its routes, right after the bare app of its framework.
+So whatever the machine does meanwhile, it does to both sides of a ratio. What is stored are the
+samples; `benchmarks.figures` makes medians and ratios of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks.environments import build_all, versions
+from benchmarks.load import Window, exactly, measure, one, request
+from benchmarks.rig import ROOT, Cores, facts
+from benchmarks.servers import Server, stores
+from benchmarks.systems import BY_KEY, SYSTEMS, System
+from benchmarks.tables import terminal
+from benchmarks.trips import counting
+
+RESULTS = ROOT / "benchmarks" / "results"
+SESSIONS, CONNECTIONS, COUNTED = 256, 32, 50
+STEP_SECONDS = 120.0  # far more than any step takes; so a server that hangs ends no run
+
+Trips = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        rounds: Rounds of all systems and routes.
+        seconds: Length of each sample.
+        single: Requests over one connection in each round, for the latency.
+    """
+
+    rounds: int = 5
+    seconds: float = 1.0
+    single: int = 300
+
+
+FULL, QUICK = Plan(), Plan(rounds=2, seconds=0.25, single=100)
+
+
+class Run:
+    """One run: servers that are up, and the samples so far."""
+
+    def __init__(self, plan: Plan, servers: Sequence[Server]) -> None:
+        """Begin without samples."""
+        self.plan = plan
+        self.servers = {each.system.key: each for each in servers}
+        self.cookies: dict[str, list[str]] = {}
+        self.load: dict[str, dict[str, list[dict[str, float]]]] = {}
+        self.latency: dict[str, dict[str, list[float]]] = {}
+        self.hot: dict[str, list[dict[str, float]]] = {}
+        self.dropped: dict[str, str] = {}
+
+    async def warm_up(self) -> None:
+        """Wait for the servers and make their sessions."""
+        for key in list(self.servers):
+            await self._or_drop(key, self._begin(key))
+
+    async def round(self) -> None:
+        """Take one sample of everything."""
+        for key in list(self.servers):
+            await self._or_drop(key, self._measure(key))
+
+    async def _or_drop(self, key: str, step: Awaitable[None]) -> None:
+        """Do a step; a system that fails is left out, and said to be, and the run goes on."""
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                await step
+        except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+            if self.servers[key].system.kind == "bare":
+                raise
+            print(f"LEFT OUT: {key}: {error!r}", file=sys.stderr)
+            self.dropped[key] = repr(error)
+            for kept in (self.servers, self.load, self.latency, self.hot):
+                kept.pop(key, None)
+
+    async def _begin(self, key: str) -> None:
+        await self.servers[key].ready()
+        self.cookies[key] = await self.servers[key].cookies(SESSIONS)
+
+    async def _measure(self, key: str) -> None:
+        system = self.servers[key].system
+        for path in system.paths:
+            await self._sample(key, path)
+            await self._one_by_one(key, path)
+        if system.hot:
+            await self._one_hot_session(key)
+
+    async def _sample(self, key: str, path: str) -> None:
+        server, cookies = self.servers[key], self.cookies[key]
+        clients = [
+            [request(f"/{path}", cookie) for cookie in islice(cookies, number, None, CONNECTIONS)]
+            for number in range(CONNECTIONS)
+        ]
+        window = await measure(server.port, clients, self.plan.seconds, server.cpu)
+        _refuse_failures(key, path, window)
+        sample = {
+            "rate": window.requests / window.seconds,
+            "cpu_us": window.server_cpu / window.requests * 1e6,
+            "server_busy": window.server_cpu / window.seconds,
+            "load_busy": window.own_cpu / window.seconds,
+        }
+        self.load.setdefault(key, {}).setdefault(path, []).append(sample)
+
+    async def _one_by_one(self, key: str, path: str) -> None:
+        requests = [request(f"/{path}", cookie) for cookie in self.cookies[key]]
+        client = await exactly(self.servers[key].port, requests, self.plan.single)
+        times = sorted(client.times)
+        self.latency.setdefault(key, {}).setdefault(path, []).append(times[len(times) // 2] * 1e6)
+
+    async def _one_hot_session(self, key: str) -> None:
+        server = self.servers[key]
+        cookie = (await server.cookies(1))[0]
+        clients = [[request("/write", cookie)]] * CONNECTIONS
+        window = await measure(server.port, clients, self.plan.seconds, server.cpu)
+        _refuse_failures(key, "write", window)
+        kept = int((await one(server.port, "/read", cookie)).rpartition(b"\r\n\r\n")[2])
+        times = sorted(window.times)
+        sample = {
+            "rate": window.requests / window.seconds,
+            "p99_ms": times[len(times) * 99 // 100] * 1e3,
+            "answered": window.answered,
+            "kept": kept,
+        }
+        self.hot.setdefault(key, []).append(sample)
+
+
+def _refuse_failures(key: str, path: str, window: Window) -> None:
+    if window.failures or not window.requests:
+        raise RuntimeError(
+            f"{key}: of the requests for /{path} {window.failures} failed, {window.answered} not"
+        )
+
+
+async def count_trips(systems: Sequence[System], urls: dict[str, str], cores: Cores) -> Trips:
+    """Return the round trips of a request, for systems with a store, counted by a proxy."""
+    found: Trips = {}
+    for system in systems:
+        if not system.server:
+            continue
+        async with counting(urls[system.server]) as counter:
+            with Server(system, counter.address, cores) as server:
+                await server.ready()
+                cookie = (await server.cookies(1))[0]
+                found[system.key] = {}
+                for path in system.paths:
+                    await one(server.port, f"/{path}", cookie)
+                    before = counter.trips
+                    await exactly(server.port, [request(f"/{path}", cookie)], COUNTED)
+                    found[system.key][path] = (counter.trips - before) / COUNTED
+    return found
+
+
+async def run(plan: Plan, systems: Sequence[System]) -> dict[str, Any]:
+    """Measure all systems; return what `figures` and `tables` read."""
+    cores = Cores()
+    cores.take_load()
+    about = facts(cores.note)
+    began = time.monotonic()
+    wanted = {each.server for each in systems} - {""}
+    with stores(wanted) as urls, ExitStack() as stack:
+        servers = [
+            stack.enter_context(Server(each, urls.get(each.server, ""), cores)) for each in systems
+        ]
+        this = Run(plan, servers)
+        await this.warm_up()
+        for number in range(plan.rounds):
+            print(f"round {number + 1} of {plan.rounds}", file=sys.stderr)
+            await this.round()
+        alive = [each.system for each in this.servers.values()]
+        trips = await count_trips(alive, urls, cores)
+    about["minutes"] = round((time.monotonic() - began) / 60, 1)
+    about["versions"] = {env: versions(env) for env in sorted({each.env for each in systems})}
+    return {
+        "facts": about,
+        "plan": {**asdict(plan), "sessions": SESSIONS, "connections": CONNECTIONS},
+        "load": this.load,
+        "latency_us": this.latency,
+        "hot": this.hot,
+        "trips": trips,
+        "dropped": this.dropped,
+    }
+
+
+def with_bases(keys: Sequence[str]) -> list[System]:
+    """Return systems by their keys, and the bare apps that they are compared with, in order."""
+    wanted = {*keys, *(BY_KEY[key].base for key in keys)}
+    return [each for each in SYSTEMS if each.key in wanted]
+
+
+def main() -> None:
+    """Build what is missing, measure, store, print."""
+    parser = argparse.ArgumentParser(description="Measure all systems in one interleaved run.")
+    parser.add_argument("--quick", action="store_true", help="about two minutes, to look at only")
+    parser.add_argument("--only", nargs="+", choices=BY_KEY, metavar="KEY", help="these alone")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--json", type=Path, default=RESULTS / "latest.json")
+    given = parser.parse_args()
+    plan = QUICK if given.quick else FULL
+    if given.rounds:
+        plan = replace(plan, rounds=given.rounds)
+    systems = with_bases(given.only or list(BY_KEY))
+    build_all(sorted({each.env for each in systems}))
+    results = uvloop.run(run(plan, systems))
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(terminal(results))
+    print(f"samples: {given.json}", file=sys.stderr)
+    sys.exit(1 if results["dropped"] else 0)
+
+
+if __name__ == "__main__":
+    main()

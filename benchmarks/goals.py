@@ -1,0 +1,150 @@
+"""The figures that this project wants to reach, and whether a run reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.figures import Results, hot, measured, route
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure to reach.
+
+    Attributes:
+        text: What it is, for the table.
+        bound: The goal.
+        at_least: Whether more is better; otherwise less is.
+        needs: Keys of the systems that must have been measured.
+        value: Computes it from the results of a run.
+    """
+
+    text: str
+    bound: float
+    at_least: bool
+    needs: tuple[str, ...]
+    value: Callable[[Results], float]
+
+    def reached(self, value: float) -> bool:
+        """Say whether a value is good enough."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+def _of_bare(key: str, path: str) -> Callable[[Results], float]:
+    return lambda results: route(results, key, path).of_bare
+
+
+def _cpu_ratio(key: str, path: str, other: str) -> Callable[[Results], float]:
+    return lambda results: route(results, key, path).added_us / route(results, other, path).added_us
+
+
+def _cpu_of_best_peer(key: str, path: str, store: str) -> Callable[[Results], float]:
+    """Return the ratio to the peer that costs least, each above the bare app of its framework."""
+
+    def value(results: Results) -> float:
+        peers = [
+            each.key for each in measured(results) if each.kind == "peer" and each.store == store
+        ]
+        least = min(route(results, peer, path).added_us for peer in peers)
+        return route(results, key, path).added_us / least
+
+    return value
+
+
+def _latency_ratio(key: str, path: str, other: str) -> Callable[[Results], float]:
+    return lambda results: (
+        (route(results, key, path).latency_us or 0) / (route(results, other, path).latency_us or 1)
+    )
+
+
+def _trips(key: str, path: str) -> Callable[[Results], float]:
+    return lambda results: route(results, key, path).trips or 0
+
+
+def _hot(key: str) -> Callable[[Results], float]:
+    def value(results: Results) -> float:
+        found = hot(results, key)
+        return found.of_many if found else 0.0
+
+    return value
+
+
+def _lost(results: Results) -> float:
+    found = (hot(results, each.key) for each in measured(results) if each.kind == "ours")
+    return max(each.lost for each in found if each)
+
+
+REDIS, BY_HAND, PEER = ("ours-redis",), ("ours-redis", "hand-redis"), "sanic_session-redis"
+GOALS = (
+    *(
+        Goal(
+            f"untouched, cookie sent, {text}: of bare Sanic's rate",
+            *(0.97, True, (key,), _of_bare(key, "untouched")),
+        )
+        for key, text in (
+            ("ours-memory", "memory"),
+            ("ours-redis", "Redis"),
+            ("ours-postgres", "Postgres"),
+        )
+    ),
+    Goal("memory, read: of bare", 0.75, True, ("ours-memory",), _of_bare("ours-memory", "read")),
+    Goal(
+        "memory, locked write: of bare",
+        *(0.65, True, ("ours-memory",), _of_bare("ours-memory", "write")),
+    ),
+    Goal("Redis, read: of bare", 0.60, True, REDIS, _of_bare("ours-redis", "read")),
+    Goal(
+        "Redis, read: CPU of hand-written GET",
+        *(0.4, False, BY_HAND, _cpu_ratio("ours-redis", "read", "hand-redis")),
+    ),
+    Goal(
+        "Redis, read: CPU of the cheapest peer",
+        *(0.3, False, (*REDIS, PEER), _cpu_of_best_peer("ours-redis", "read", "redis")),
+    ),
+    Goal("Redis, locked write: of bare", 0.53, True, REDIS, _of_bare("ours-redis", "write")),
+    Goal(
+        "Redis, locked write: CPU of unlocked GET + SETEX",
+        *(0.4, False, BY_HAND, _cpu_ratio("ours-redis", "write", "hand-redis")),
+    ),
+    Goal(
+        "Redis, locked write: CPU of the cheapest peer",
+        *(0.25, False, (*REDIS, PEER), _cpu_of_best_peer("ours-redis", "write", "redis")),
+    ),
+    Goal("Redis, locked write: round trips", 2, False, REDIS, _trips("ours-redis", "write")),
+    Goal(
+        "Redis, locked write: latency added, of GET + SETEX",
+        *(1.0, False, BY_HAND, _latency_ratio("ours-redis", "write", "hand-redis")),
+    ),
+    Goal(
+        "Postgres, read: of bare",
+        *(0.60, True, ("ours-postgres",), _of_bare("ours-postgres", "read")),
+    ),
+    Goal(
+        "Postgres, locked write: of bare",
+        *(0.43, True, ("ours-postgres",), _of_bare("ours-postgres", "write")),
+    ),
+    *(
+        Goal(
+            f"cookie ({text}), {path}: CPU of hand-written Fernet",
+            *(bound, False, (f"ours-{kind}", "hand-fernet")),
+            _cpu_ratio(f"ours-{kind}", path, "hand-fernet"),
+        )
+        for kind, text, bound in (("fernet", "Fernet", 0.7), ("aes-gcm", "AES-GCM", 0.55))
+        for path in ("read", "write")
+    ),
+    Goal(
+        "memory, one hot session: of the rate over many",
+        *(0.8, True, ("ours-memory",), _hot("ours-memory")),
+    ),
+    Goal("any store, one hot session: increments lost", 0.0, False, ("ours-memory",), _lost),
+)
+
+
+def applicable(results: Results) -> list[tuple[Goal, float]]:
+    """Return the goals that a run can say something about, each with its value."""
+    return [
+        (goal, goal.value(results))
+        for goal in GOALS
+        if all(key in results["load"] for key in goal.needs)
+    ]
