@@ -526,6 +526,22 @@ async def test_former_stamps_may_still_be_good(users: Users) -> None:
         assert await lab.do(name_in_ctx, browser=phone) == "ann"
 
 
+async def test_a_part_that_all_users_share(master: Any, users: Users) -> None:
+    """A stamp with a part that is the same for all ends the sessions of all when that changes."""
+    epoch = [1]
+
+    async with stamped(
+        users, master, session_stamp=lambda user: f"{epoch[0]}:{user.password}"
+    ) as lab:
+        other = await lab.open_browser()
+        await lab.login(1)
+        await lab.login(2, browser=other)
+        epoch[0] += 1
+
+        for browser in (lab.browser, other):
+            assert await lab.do(name_in_ctx, browser=browser) is None
+
+
 async def test_sessions_from_before_there_were_stamps(users: Users) -> None:
     """A session without a stamp ends when stamps are asked for: nothing says that it is good."""
     store = InMemory()
