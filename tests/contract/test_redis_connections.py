@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from documents import blocks
+from programs import ROOT
 from sanic_cookies import Redis, SessionStoreError
 from sanic_cookies.interfaces.guard import Budget, Guard
 from sanic_cookies.interfaces.redis_wire import OwnPool, Wire, transport_of
@@ -30,12 +32,7 @@ from servers import HOST, RedisServer, bind_free_port
 from stores import opened
 
 PASSWORD = "hunter2-" + token_hex(8)
-# What sessions need of a server, and no more.
-LEAST = (
-    "~session:* resetchannels &sanic_cookies:* +@connection +eval +evalsha +script|load +del +info "
-    "+publish +subscribe +unsubscribe +hget +hset +hmget +exists +time +pttl +pexpire +persist "
-    "+zadd +zrem +zrange"
-)
+GUIDE = ROOT / "docs" / "redis.md"
 
 
 async def live(interface: Redis) -> None:
@@ -75,6 +72,19 @@ async def client(server: RedisServer) -> AsyncIterator[redis_asyncio.Redis]:
     """A client of the test's own."""
     async with redis_asyncio.from_url(server.url) as client:
         yield client
+
+
+async def test_guide_shows_how_to_connect() -> None:
+    """The guide's lines make interfaces, and the way that its table says for each client."""
+    (program,) = [text for language, text in blocks(GUIDE) if language == "python"]
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102 - our own guide
+    for name in ("alone", "over_tls", "on_this_machine", "led_by_sentinel"):
+        interface = names[name]
+        assert isinstance(interface, Redis)
+        assert isinstance(interface._connected(), Wire), name
+    on_a_cluster = names["on_a_cluster"]()
+    assert isinstance(on_a_cluster._connected(), OwnPool)
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -128,9 +138,12 @@ async def test_class_of_ones_own_keeps_its_pool(server: RedisServer) -> None:
 
 
 async def test_user_with_the_least_rights(server: RedisServer, client: redis_asyncio.Redis) -> None:
-    """A user that may only do what sessions need serves them, and nothing else."""
+    """The user that the guide shows serves sessions, and may do nothing else."""
     name = "least" + token_hex(4)
-    await client.execute_command("ACL", "SETUSER", name, "on", f">{PASSWORD}", *LEAST.split())
+    (line,) = [text for language, text in blocks(GUIDE) if language == "redis"]
+    acl, set_user, shop, on, secret, *rights = line.split()
+    assert (acl, set_user, shop, on, secret) == ("ACL", "SETUSER", "shop", "on", ">secret")
+    await client.execute_command(acl, set_user, name, on, f">{PASSWORD}", *rights)
     url = f"redis://{name}:{PASSWORD}@{HOST}:{server.port}/0"
     async with opened(Redis(url)) as interface, opened(Redis(url)) as other:
         await live(interface)
