@@ -86,7 +86,9 @@ screenshots: $(VENV)/.dev ## Make the pictures that README and docs show
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html; these blocks are carried out by the tests:"
+	@$(BIN)/python tests/documents.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, formatting and types

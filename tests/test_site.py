@@ -1,0 +1,64 @@
+"""The documentation builds without a complaint, and asks nobody else for anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from documents import PAGES, README, ROOT
+
+# What a page loads by itself; a link that somebody may click is no such thing.
+_LOADED = re.compile(
+    r"<(?:script|img|iframe)[^>]+src=\"?(https?:)?//|url\(['\"]?(?:https?:)?//", re.I
+)
+_LINKED = re.compile(r"<link[^>]+rel=\"?(?:stylesheet|preconnect|icon)[^>]+href=\"?(?:https?:)?//")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a link or a reference that leads nowhere fails."""
+    directory = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(directory)]
+    done = subprocess.run(
+        build,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+def test_every_page_is_in_it_and_in_its_navigation(site: Path) -> None:
+    """No page is forgotten."""
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    for page in set(PAGES) - {README}:
+        folder = "" if page.stem == "index" else page.stem
+        assert (site / folder / "index.html").exists()
+        assert f": {page.name}\n" in navigation
+
+
+def test_it_asks_nobody_else(site: Path) -> None:
+    """No page loads a font, a script, a style or a picture from elsewhere."""
+    pages = sorted(site.rglob("*.html"))
+
+    assert len(pages) > 15
+    for page in [*pages, *site.rglob("*.css")]:
+        text = page.read_text("utf-8")
+        assert not _LOADED.search(text), page
+        assert not _LINKED.search(text), page
+
+
+def test_the_reference_has_the_docstrings(site: Path) -> None:
+    """Public names are there, with what their docstrings say."""
+    text = (site / "api" / "index.html").read_text("utf-8")
+    for name in ("login_user", "logout_everywhere", "peek", "set_expiry", "fresh_login_required"):
+        assert f"{name}</" in text
+    assert "Seconds to the absolute end" in text
