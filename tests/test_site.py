@@ -42,7 +42,7 @@ def test_every_page_is_in_it_and_in_its_navigation(site: Path) -> None:
     for page in set(PAGES) - {README}:
         folder = "" if page.stem == "index" else page.stem
         assert (site / folder / "index.html").exists()
-        assert f": {page.name}\n" in navigation
+        assert f": {page.name}\n" in navigation, f"add {page.name} to mkdocs.yml"
 
 
 def test_it_asks_nobody_else(site: Path) -> None:
