@@ -49,6 +49,7 @@ class RedisSite:
     async def __aenter__(self) -> RedisSite:
         await self.proxy.start()
         self.admin = redis.asyncio.from_url(self.server.url)
+        await self.admin.execute_command("REPLICAOF", "NO", "ONE")
         await self.admin.flushall()
         await self.admin.execute_command("ACL", "SETUSER", "admin", "on", "nopass", "~*", "+@all")
         return self
@@ -170,40 +171,50 @@ class Outage:
 async def refused(site: Site) -> AsyncIterator[None]:
     """Nobody listens any more."""
     await site.proxy.stop()
-    yield
-    await site.proxy.start()
+    try:
+        yield
+    finally:
+        await site.proxy.start()
 
 
 @asynccontextmanager
 async def reset(site: Site) -> AsyncIterator[None]:
     """Connections are accepted and cut, as by a balancer without a server behind it."""
     site.proxy.refuse()
-    yield
-    site.proxy.pass_through()
+    try:
+        yield
+    finally:
+        site.proxy.pass_through()
 
 
 @asynccontextmanager
 async def black_hole(site: Site) -> AsyncIterator[None]:
     """Everything is accepted and nothing answered; old connections stay silent afterwards."""
     site.proxy.blackhole()
-    yield
-    site.proxy.pass_through()
+    try:
+        yield
+    finally:
+        site.proxy.pass_through()
 
 
 @asynccontextmanager
 async def too_slow(site: Site) -> AsyncIterator[None]:
     """Every answer comes, but after its deadline."""
     site.proxy.latency(1.5)
-    yield
-    site.proxy.pass_through()
+    try:
+        yield
+    finally:
+        site.proxy.pass_through()
 
 
 @asynccontextmanager
 async def slow(site: Site) -> AsyncIterator[None]:
     """Every answer takes 100 ms."""
     site.proxy.latency(0.1)
-    yield
-    site.proxy.pass_through()
+    try:
+        yield
+    finally:
+        site.proxy.pass_through()
 
 
 @asynccontextmanager
@@ -220,17 +231,21 @@ async def cut(site: Site) -> AsyncIterator[None]:
 async def frozen(site: Site) -> AsyncIterator[None]:
     """Stop the process by SIGSTOP: the system accepts connections for it, nothing answers."""
     await asyncio.to_thread(site.server.pause)
-    yield
-    await asyncio.to_thread(site.server.resume)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(site.server.resume)
 
 
 @asynccontextmanager
 async def killed(site: Site) -> AsyncIterator[None]:
     """End the process by SIGKILL, as the system does when memory runs out; start it afterwards."""
     await asyncio.to_thread(site.server.kill)
-    yield
-    await asyncio.to_thread(site.server.start)
-    await site.reconnect()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(site.server.start)
+        await site.reconnect()
 
 
 # Faults of Redis itself.
@@ -244,8 +259,10 @@ def setting(**values: object) -> Injector:
         names = [name.replace("_", "-") for name in values]
         before = {name: (await site.admin.config_get(name))[name] for name in names}
         await site.configure(**values)
-        yield
-        await site.configure(**before)
+        try:
+            yield
+        finally:
+            await site.configure(**before)
 
     return inject
 
@@ -257,9 +274,11 @@ def replica(stale: bool) -> Injector:
     async def inject(site: RedisSite) -> AsyncIterator[None]:
         await site.configure(replica_serve_stale_data="yes" if stale else "no")
         await site.admin.execute_command("REPLICAOF", HOST, free_port())
-        yield
-        await site.admin.execute_command("REPLICAOF", "NO", "ONE")
-        await site.configure(replica_serve_stale_data="yes")
+        try:
+            yield
+        finally:
+            await site.admin.execute_command("REPLICAOF", "NO", "ONE")
+            await site.configure(replica_serve_stale_data="yes")
 
     return inject
 
@@ -276,24 +295,30 @@ async def disk_full(site: RedisSite) -> AsyncIterator[None]:
     await site.admin.bgsave()
     while (await site.admin.info("persistence"))["rdb_last_bgsave_status"] != "err":  # noqa: ASYNC110 - another process decides
         await asyncio.sleep(0.01)
-    yield
-    await site.configure(dbfilename="dump.rdb", save="")
+    try:
+        yield
+    finally:
+        await site.configure(dbfilename="dump.rdb", save="")
 
 
 @asynccontextmanager
 async def paused(site: RedisSite) -> AsyncIterator[None]:
     """Redis holds all commands back, as a fail-over by hand has it do."""
     await site.admin.execute_command("CLIENT", "PAUSE", 3000, "ALL")
-    yield
-    await site.admin.ping()  # nobody can end such a pause early, so this waits for its end
+    try:
+        yield
+    finally:
+        await site.admin.ping()  # nobody can end such a pause early, so this waits for its end
 
 
 @asynccontextmanager
 async def writes_paused(site: RedisSite) -> AsyncIterator[None]:
     """Redis holds all commands back that write."""
     await site.admin.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
-    yield
-    await site.admin.execute_command("CLIENT", "UNPAUSE")
+    try:
+        yield
+    finally:
+        await site.admin.execute_command("CLIENT", "UNPAUSE")
 
 
 @asynccontextmanager
@@ -307,9 +332,11 @@ async def busy(site: RedisSite) -> AsyncIterator[None]:
                 await site.admin.ping()
             except RedisError:
                 break
-        yield
-        await site.admin.execute_command("SCRIPT", "KILL")
-        await asyncio.gather(endless, return_exceptions=True)
+        try:
+            yield
+        finally:
+            await site.admin.execute_command("SCRIPT", "KILL")
+            await asyncio.gather(endless, return_exceptions=True)
     await site.configure(lua_time_limit=5000)
 
 
@@ -318,8 +345,10 @@ async def forbidden(site: RedisSite) -> AsyncIterator[None]:
     """Take the right to do anything from the user that the app connects as."""
     async with redis.asyncio.from_url(site.server.url, username="admin", password="x") as admin:
         await admin.execute_command("ACL", "SETUSER", "default", "-@all")
-        yield
-        await admin.execute_command("ACL", "SETUSER", "default", "+@all")
+        try:
+            yield
+        finally:
+            await admin.execute_command("ACL", "SETUSER", "default", "+@all")
 
 
 @asynccontextmanager
@@ -338,8 +367,10 @@ async def full_house(site: RedisSite) -> AsyncIterator[None]:
     while await site.connections():  # noqa: ASYNC110 - another process decides
         await asyncio.sleep(0.01)
     await site.configure(maxclients=1)
-    yield
-    await site.configure(maxclients=before)
+    try:
+        yield
+    finally:
+        await site.configure(maxclients=before)
 
 
 @asynccontextmanager
@@ -358,8 +389,10 @@ def ruled(rule: str, undo: str) -> Injector:
     @asynccontextmanager
     async def inject(site: PostgresSite) -> AsyncIterator[None]:
         await site.admin.execute(rule)
-        yield
-        await site.admin.execute(undo)
+        try:
+            yield
+        finally:
+            await site.admin.execute(undo)
 
     return inject
 
@@ -369,9 +402,11 @@ async def read_only(site: PostgresSite) -> AsyncIterator[None]:
     """Make all new transactions read-only, as on a standby."""
     await site.admin.execute("ALTER ROLE app SET default_transaction_read_only = on")
     await site.admin.execute(TERMINATE)
-    yield
-    await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
-    await site.admin.execute(TERMINATE)
+    try:
+        yield
+    finally:
+        await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
+        await site.admin.execute(TERMINATE)
 
 
 def locked(statement: str) -> Injector:
@@ -391,8 +426,10 @@ async def too_many(site: PostgresSite) -> AsyncIterator[None]:
     """The app has lost its connections and may open no other."""
     await site.admin.execute("ALTER ROLE app CONNECTION LIMIT 0")
     await site.admin.execute(TERMINATE)
-    yield
-    await site.admin.execute("ALTER ROLE app CONNECTION LIMIT -1")
+    try:
+        yield
+    finally:
+        await site.admin.execute("ALTER ROLE app CONNECTION LIMIT -1")
 
 
 OUTAGES: dict[str, list[Outage]] = {
