@@ -1,0 +1,122 @@
+"""What happens to Postgres alone: poolers, time-outs of its own, pools that others hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from fault_lab import SLACK, check_refusal, count, nothing, peek, recovered
+from faults import TABLE, PostgresSite, refused
+from lab import Lab
+from sanic_cookies import AsyncPG, SessionDict
+from servers import PostgresServer
+
+
+@pytest.fixture
+async def site(broken_postgres: PostgresServer) -> AsyncIterator[PostgresSite]:
+    async with PostgresSite(broken_postgres) as opened:
+        yield opened
+
+
+async def test_each_step_on_another_backend(site: PostgresSite) -> None:
+    """No step depends on a connection: behind a transaction pooler each may have another one."""
+    # A connection that has carried out one statement is replaced: no two share a backend.
+    master = site.master(statement_cache_size=0, max_queries=1)
+
+    async def nested(sess: SessionDict) -> None:
+        async with sess:
+            sess["n"] += 1
+            await sess.save()
+            sess["m"] = sess.get("m", 0) + 1
+
+    async with Lab(master, max_waiters=100) as lab:
+        await lab.put(n=0)
+        await asyncio.gather(*(lab.visit(nested) for _ in range(10)))
+        await lab.visit(count)
+
+        assert await lab.stored() == {"n": 11, "m": 10}
+
+
+async def test_no_transaction_waits_for_a_handler(site: PostgresSite) -> None:
+    """A block holds no transaction: a server that ends idle ones at once disturbs nobody."""
+    await site.admin.execute("ALTER ROLE app SET idle_in_transaction_session_timeout = '50ms'")
+    query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'"
+
+    async def body(sess: SessionDict) -> int:
+        async with sess:
+            sess["n"] = 2
+            await asyncio.sleep(0.2)
+            return int(await site.admin.fetchval(query))
+
+    try:
+        async with Lab(site.master()) as lab:
+            await lab.put(n=1)
+            assert await lab.do(body) == 0
+            assert await lab.stored() == {"n": 2}
+    finally:
+        await site.admin.execute("ALTER ROLE app RESET idle_in_transaction_session_timeout")
+
+
+async def test_a_pool_that_others_hold(site: PostgresSite) -> None:
+    """A given pool whose connections the application keeps: 503 in time, and on they go."""
+    pool = await asyncpg.create_pool(site.url, min_size=1, max_size=2)
+    async with Lab(AsyncPG(pool, table=TABLE, sweep_every=0), store_timeout=0.5) as lab:
+        await lab.put(n=1)
+        async with pool.acquire(), pool.acquire():
+            began = time.monotonic()
+            check_refusal(await lab.visit(count), lab.browser.cookies)
+            assert time.monotonic() - began < 1 + SLACK
+            assert (await lab.visit(nothing)).status_code == 200
+        await recovered(lab)
+        assert await lab.stored() == {"n": 2}
+    await pool.close()
+
+
+async def test_a_clean_up_that_fails_goes_on(
+    site: PostgresSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A clean-up that meets an error says so in one line, and the next one does the work."""
+    async with Lab(site.master(sweep_every=0.1)) as lab:
+        await lab.put(n=1)
+        await site.admin.execute(f"UPDATE {TABLE} SET expires_at = now() - interval '1 hour'")
+        await site.admin.execute(f"REVOKE DELETE ON {TABLE} FROM app")
+        async with refused(site):
+            await line(caplog, "clean-up of AsyncPG failed")
+        await site.admin.execute(f"GRANT ALL ON {TABLE} TO app")
+        async with asyncio.timeout(10):
+            while await site.admin.fetchval(f"SELECT count(*) FROM {TABLE}"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await lab.visit(peek)).json() == {}
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+async def line(caplog: pytest.LogCaptureFixture, text: str) -> Any:
+    """Wait for an error of ours that begins so."""
+    async with asyncio.timeout(10):
+        while True:
+            for record in caplog.records:
+                if record.levelno >= logging.ERROR and record.getMessage().startswith(text):
+                    assert record.exc_info is None
+                    return record
+            await asyncio.sleep(0.02)
+
+
+async def test_a_table_that_is_altered_while_in_use(site: PostgresSite) -> None:
+    """A migration that adds a column, or an index, is not noticed by those who use the table."""
+    async with Lab(site.master()) as lab:
+        await lab.put(n=1)
+        for change in (
+            f"ALTER TABLE {TABLE} ADD COLUMN tenant text",
+            f"CREATE INDEX ON {TABLE} (tenant)",
+            f"ALTER TABLE {TABLE} DROP COLUMN tenant",
+            f"VACUUM FULL {TABLE}",
+        ):
+            await site.admin.execute(change)
+            assert (await lab.visit(count)).status_code == 200, change
+        assert await lab.stored() == {"n": 5}

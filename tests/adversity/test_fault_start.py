@@ -1,0 +1,55 @@
+"""Servers that start before their store, and stop while it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from fault_lab import RECOVERY, SLACK, check_refusal, count, left_tasks, nothing, recovered
+from faults import Site, black_hole, frozen, refused
+from lab import Lab
+
+START = 3.0
+STOP = 9.0
+
+
+@pytest.mark.parametrize("fault", [refused, black_hole, frozen])
+async def test_started_before_its_store(site: Site, fault: Any) -> None:
+    """It starts in time, serves what needs no session, and uses the store when it is there."""
+    async with fault(site):
+        began = time.monotonic()
+        lab = Lab(site.master(), store_timeout=0.5)
+        await lab.__aenter__()
+        assert time.monotonic() - began < START + SLACK
+        assert (await lab.visit(nothing)).status_code == 200
+        check_refusal(await lab.visit(count), {})
+        assert lab.browser.cookies == {}
+    try:
+        assert await recovered(lab) < RECOVERY + SLACK
+        assert await lab.stored() == {"n": 1}
+    finally:
+        await lab.__aexit__()
+    assert left_tasks() == []
+
+
+@pytest.mark.parametrize("fault", [refused, black_hole, frozen])
+async def test_stopped_while_its_store_hangs(site: Site, fault: Any) -> None:
+    """A store that does not answer keeps no server from stopping, and no task stays."""
+    lab = Lab(site.master(), lease=1.0)
+    await lab.__aenter__()
+    await lab.put(n=1)
+    async with fault(site):
+        visit = asyncio.create_task(lab.visit(count))
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await lab.__aexit__()
+        took = time.monotonic() - began
+        await asyncio.gather(visit, return_exceptions=True)
+        print(f"{site.kind}: stopped in {took:.1f} s")
+        assert took < STOP + SLACK
+    async with asyncio.timeout(10):
+        while left_tasks():  # noqa: ASYNC110 - they end by themselves
+            await asyncio.sleep(0.05)
