@@ -23,7 +23,7 @@ SECTIONS = {
     "aes-gcm": "In the cookie",
 }
 PATHS = {"read": "read", "write": "write"}
-TITLE = "What a session costs: microseconds of CPU a request, above the same framework without it"
+TITLE = "What a session adds to a request: microseconds of CPU above the bare framework"
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2328; }
 .title { font-size: 16px; font-weight: 600; }
@@ -60,7 +60,8 @@ class Line:
 
 def lines(results: Results) -> list[Line]:
     """Return what the chart shows, by store, the cheapest write of each first."""
-    found = [_line(results, each) for each in measured(results) if set(PATHS) <= set(each.paths)]
+    used = [each for each in measured(results) if set(PATHS) <= set(results["load"][each.key])]
+    found = [_line(results, each) for each in used]
     order = list(dict.fromkeys(SECTIONS.values()))
     return sorted(found, key=lambda line: (order.index(line.section), line.added["write"]))
 
@@ -68,9 +69,9 @@ def lines(results: Results) -> list[Line]:
 def _line(results: Results, system: System) -> Line:
     added = {path: max(0.0, route(results, system.key, path).added_us) for path in PATHS}
     section, found = SECTIONS[system.store], hot(results, system.key)
-    label = system.label.partition(",")[0] if system.kind != "hand" else system.label
-    if section == "In the cookie" and system.kind == "ours":
-        label = system.label
+    label = system.label if system.kind == "hand" else system.label.partition(",")[0]
+    if system.kind == "ours" and section == "In the cookie":
+        label = f"{label}, {system.label.partition('(')[2].rstrip(')')}"
     return Line(label, system.kind, section, added, found.lost if found else None)
 
 
@@ -97,7 +98,7 @@ def svg(results: Results) -> str:
 
 
 def _head(shown: list[Line], height: int) -> list[str]:
-    legend = (("ours", "sanic_cookies, locked"), ("hand", "by hand"), ("peer", "other libraries"))
+    legend = (("ours", "sanic_cookies (locks)"), ("hand", "by hand"), ("peer", "other libraries"))
     parts, x = [], 16
     for kind, text in legend:
         for path in PATHS:
@@ -113,7 +114,7 @@ def _head(shown: list[Line], height: int) -> list[str]:
         f"<style>{STYLE}</style>",
         f'<text class="title" x="16" y="26">{escape(TITLE)}</text>',
         *parts,
-        f'<text class="quiet" x="{x}" y="53">light: read, dark: write</text>',
+        f'<text class="quiet" x="{x}" y="53">upper bar: read, lower bar: write</text>',
         f'<text class="quiet" x="{WIDTH - 16}" y="{TOP - 12}" text-anchor="end">'
         "updates lost</text>",
     ]

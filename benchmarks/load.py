@@ -56,7 +56,8 @@ class Connection(asyncio.Protocol):
         self._left = -1 if limit is None else limit
         self._buffer = b""
         self._sent = 0.0
-        self._transport: asyncio.Transport | None = None
+        self._finished = False
+        self._transport: Any = None
         self.answered = 0
         self.failures = 0
         self.times: list[float] = []
@@ -90,16 +91,17 @@ class Connection(asyncio.Protocol):
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail what waits, if it was not the end."""
-        if not self.done.done():
+        """Be done, if it was we who hung up."""
+        if self.done.done():
+            return
+        if self._finished:
+            self.done.set_result(None)
+        else:
             self.done.set_exception(ConnectionError("the server has hung up"))
 
     def _send(self) -> None:
-        if self._transport is None:
-            return
         if self._left == 0:
-            if not self.done.done():
-                self.done.set_result(None)
+            self._finished = True
             self._transport.close()
             return
         self._left -= 1

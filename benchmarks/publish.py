@@ -51,7 +51,7 @@ def summary(results: Results) -> list[list[str]]:
     """Return the rows of the short table: who has both a read and a write."""
     body = []
     for system in measured(results):
-        if not {"read", "write"} <= set(system.paths):
+        if not {"read", "write"} <= set(results["load"][system.key]):
             continue
         routes = [route(results, system.key, path) for path in ("read", "write")]
         found = hot(results, system.key)

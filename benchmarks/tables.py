@@ -33,7 +33,7 @@ def rows(results: Results) -> list[list[str]]:
 
 
 def _row(results: Results, system: System) -> list[str]:
-    routes = {path: route(results, system.key, path) for path in system.paths}
+    routes = {path: route(results, system.key, path) for path in results["load"][system.key]}
     if system.kind == "bare":
         rate = f"{routes['untouched'].rate:,.0f}/s"
         return [system.label, rate, *[NONE] * (len(HEAD) - 2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -28,13 +28,16 @@ class Counter:
         asks: bool,
     ) -> None:
         """Forward one direction of a connection until it ends."""
-        with suppress(OSError):
+        try:
             while data := await reader.read(65_536):
                 if not asks and link["asked"]:
                     self.trips += 1
                 link["asked"] = asks
                 writer.write(data)
-        writer.close()
+        except OSError:
+            pass  # one side is gone; closing tells the other
+        finally:
+            writer.close()
 
 
 @asynccontextmanager

@@ -1,0 +1,267 @@
+"""The benchmark's own arithmetic, tables and chart, and that the pages show what was measured."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from xml.etree import ElementTree
+
+import pytest
+
+from bench_run import a_run
+from benchmarks import chart, publish, tables
+from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
+from benchmarks.goals import GOALS, applicable
+from benchmarks.instructions import measured as between_marks
+from benchmarks.instructions import totals
+from benchmarks.load import Connection, cookie_of, exactly, measure, request
+from benchmarks.rig import ROOT
+from benchmarks.systems import BY_KEY, SYSTEMS
+from benchmarks.trips import counting
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """A machine that slows down by half changes no ratio: each round has its own bare app."""
+    write = route(a_run(), "ours-redis", "write")
+
+    assert write.of_bare == 0.5  # of 0.5, 0.55 and 0.5
+    assert write.added_us == 50.0  # of 50, 50 and 60
+    assert write.latency_us == 200.0  # of 200, 200 and 220
+    assert write.rate == 4_400
+    assert write.trips == 2
+
+
+def test_rounds_that_do_not_match_are_refused() -> None:
+    """A sample without its bare app is not compared with another round's."""
+    run = a_run()
+    run["load"]["ours-redis"]["read"].pop()
+
+    with pytest.raises(ValueError, match="zip"):
+        route(run, "ours-redis", "read")
+
+
+def test_a_hot_session_is_counted_over_all_rounds() -> None:
+    """What was answered and is not there is lost, whatever the rounds were."""
+    ours, peer = hot(a_run(), "ours-redis"), hot(a_run(), "sanic_session-redis")
+
+    assert ours is not None
+    assert peer is not None
+    assert (ours.lost, ours.of_many, ours.p99_ms) == (0.0, 0.8, 13.0)
+    assert peer.lost == 0.95
+    assert hot(a_run(), "hand-redis") is None
+    assert lost(200, 50) == 0.75
+
+
+def test_the_generator_is_shown_to_be_idle() -> None:
+    """The most that it was busy, not the mean, stands below the tables."""
+    run = a_run()
+    run["load"]["sanic"]["untouched"][1]["load_busy"] = 0.8
+
+    assert busiest(run, "load") == 0.8
+    assert "busy 80% of the time at most" in tables.proof(run)
+    assert worst_spread(run) == pytest.approx(5_000 / 8_000, abs=0.01)
+
+
+def test_goals_are_judged_by_the_right_side() -> None:
+    """More is better for a rate, less for a cost; what was not measured has no row."""
+    found = {goal.text: (goal.reached(value), value) for goal, value in applicable(a_run())}
+
+    assert found["Redis, read: of bare"] == (True, 0.6)
+    assert found["Redis, locked write: of bare"] == (False, 0.5)
+    assert found["Redis, read: CPU of hand-written GET"] == (True, 0.4)
+    assert found["Redis, locked write: CPU of the cheapest peer"] == (True, 0.2)
+    assert found["Redis, locked write: latency added, of GET + SETEX"] == (True, 200 / 300)
+    assert found["Redis, locked write: round trips"] == (True, 2)
+    assert not any(text.startswith(("memory", "Postgres")) for text in found)
+
+
+def test_each_goal_names_systems_that_exist() -> None:
+    """A misspelt key would make a goal vanish from the table in silence."""
+    assert {key for goal in GOALS for key in goal.needs} <= set(BY_KEY)
+    assert len(BY_KEY) == len(SYSTEMS)
+    assert all(BY_KEY[each.base].kind == "bare" for each in SYSTEMS)
+
+
+def test_a_table_has_a_row_for_each_system() -> None:
+    """Whole rows, figures rounded, a dash where there is none."""
+    run = a_run()
+    body = tables.rows(run)
+
+    assert [row[0] for row in body] == [each.label for each in measured(run)]
+    assert {len(row) for row in body} == {len(tables.HEAD)}
+    assert body[1][1:] == (
+        ["0.99", "0.60", "0.50", "1", "40", "50", "0.10", "0.20", "1", "2", "3,300", "0%"]
+    )
+    lines = tables.markdown(tables.HEAD, body).splitlines()
+    assert {line.count("|") for line in lines} == {len(tables.HEAD) + 1}
+    assert len({len(line) for line in tables.plain(tables.HEAD, body).splitlines()}) == 1
+
+
+def test_the_chart_draws_to_scale() -> None:
+    """Each bar is as long as its figure, and the figure stands beside it."""
+    run = a_run()
+    root = ElementTree.fromstring(chart.svg(run))  # noqa: S314 - our own
+    bars = [
+        (each.get("class"), float(each.get("width") or 0))
+        for each in root.iter(f"{SVG}rect")
+        if each.get("rx")
+    ]
+    shown = [line.added[path] for line in chart.lines(run) for path in chart.PATHS]
+    scale = {round(width / value, 2) for (_, width), value in zip(bars, shown, strict=True)}
+
+    assert len(scale) == 1
+    assert [kind for kind, _ in bars][:2] == ["ours read", "ours write"]  # the cheapest first
+    assert {"40", "50", "100", "150", "200", "250"} <= {each.text for each in root.iter()}
+
+
+def test_the_chart_can_be_heard() -> None:
+    """It has a title and says in words what it shows, for who cannot see it."""
+    root = ElementTree.fromstring(chart.svg(a_run()))  # noqa: S314 - our own
+    title, text = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
+
+    assert root.get("role") == "img"
+    assert title is not None
+    assert text is not None
+    assert root.get("aria-labelledby") == f"{title.get('id')} {text.get('id')}"
+    assert "sanic_cookies: read 40, write 50, loses 0% of concurrent updates" in (text.text or "")
+    assert "prefers-color-scheme: dark" in chart.STYLE
+
+
+@pytest.mark.parametrize("most", [0, 3, 47, 531, 2400])
+def test_the_scale_has_room_for_all(most: float) -> None:
+    """It begins at nothing, ends beyond the longest bar, and has few marks."""
+    marks = chart.axis(most)
+
+    assert marks[0] == 0
+    assert most <= marks[-1]
+    assert 2 <= len(marks) <= 9
+
+
+def test_only_what_is_between_the_markers_is_written() -> None:
+    """The rest of a page stays as its author wrote it; doing it again changes nothing."""
+    begin, end = publish.BEGIN.format("goals"), publish.END.format("goals")
+    page = f"before\n{begin}\nold\n{end}\nafter\n"
+    filled = publish.filled(page, publish.blocks(a_run(), "x.svg"))
+
+    assert filled.startswith(f"before\n{begin}\n| Goal |")
+    assert filled.endswith(f"{end}\nafter\n")
+    assert "old" not in filled
+    assert publish.filled(filled, publish.blocks(a_run(), "x.svg")) == filled
+
+
+@pytest.mark.parametrize("page", publish.PAGES)
+def test_a_page_shows_what_was_measured(page: str) -> None:
+    """No figure of the tables was typed: they are what the published samples give."""
+    if not publish.PUBLISHED.exists():
+        pytest.skip("no run is published yet")
+    text = (ROOT / page).read_text()
+
+    assert text == publish.filled(text, publish.blocks(publish.load(), publish.PAGES[page]))
+    assert publish.BEGIN.format("chart") in text
+    assert publish.CHART.read_text() == chart.svg(publish.load())
+
+
+def test_counts_are_cut_at_the_marks() -> None:
+    """Of callgrind's parts every second one is a measurement; what lies between is warm-up."""
+    parts = [f"version: 1\nsummary: {n}\ntotals: {n}\n" for n in (9000, 300, 40, 500)]
+
+    assert between_marks(totals(parts)) == [300, 500]
+
+
+def test_a_cookie_is_taken_from_a_response() -> None:
+    """Its name and value, whatever the case of the header, and nothing where there is none."""
+    head = b"HTTP/1.1 200 OK\r\nset-cookie: sid=a=b; Path=/; HttpOnly\r\n\r\n"
+
+    assert cookie_of(head) == "sid=a=b"
+    assert cookie_of(b"HTTP/1.1 200 OK\r\n\r\nset-cookie: no=1") == ""
+
+
+@asynccontextmanager
+async def answering(*pieces: bytes) -> AsyncIterator[int]:
+    """Serve the same answer to each request, in these pieces; gives the port."""
+
+    served: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.close()
+        await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    await asyncio.gather(*served)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none",),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", b"one"),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", b"ngth: 3\r\n\r\no", b"ne"),
+    ],
+)
+async def test_answers_are_whole_however_they_arrive(pieces: tuple[bytes, ...]) -> None:
+    """A request is answered when its whole response is here, in one piece or in several."""
+    async with answering(*pieces) as port:
+        client = await exactly(port, [request("/")], 5)
+
+    assert (client.answered, client.failures, len(client.times)) == (5, 0, 5)
+    assert client.last == b"".join(pieces)
+
+
+async def test_failures_are_no_requests() -> None:
+    """A 503 counts as what it is, or a server that refuses quickly would look fast."""
+    async with answering(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n") as port:
+        window = await measure(port, [[request("/")]] * 2, 0.05, lambda: 0.0, warm_up=0)
+
+    assert window.requests == window.answered == 0
+    assert window.failures > 0
+
+
+async def test_all_that_was_answered_is_counted() -> None:
+    """Increments before and after the window are in the session too, so they count."""
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as port:
+        window = await measure(port, [[request("/")]] * 2, 0.05, lambda: 0.0, warm_up=0.02)
+
+    assert window.answered > window.requests > 0
+    assert len(window.times) >= window.requests
+
+
+async def test_a_server_that_hangs_up_is_an_error() -> None:
+    """No figure is made of requests that nobody answered."""
+    client = Connection([b""])
+    client.connection_lost(None)
+
+    with pytest.raises(ConnectionError):
+        await client.done
+
+
+async def test_round_trips_are_counted_by_answers() -> None:
+    """Two questions are two trips; two in one go, as a pipeline sends them, are one."""
+    async with (
+        answering(b"+PONG\r\n") as port,
+        counting(f"redis://127.0.0.1:{port}/0") as counter,
+    ):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(counter.address.rpartition(":")[2].partition("/")[0])
+        )
+        for message in (b"PING\r\n", b"PING\r\nPING\r\n"):
+            writer.write(message)
+            await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+        assert counter.trips == 2
+        assert counter.address.endswith("/0")
