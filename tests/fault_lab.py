@@ -23,7 +23,7 @@ SLACK = 2.0  # what a busy machine may add to a time that is measured
 TELLTALES = (SECRET, "127.0.0.1", "Traceback", "EVALSHA", "asyncpg", "redis")
 FAILED = re.compile(r"(Redis|AsyncPG)\.\w+ failed: \w+")
 OURS = ("sanic_cookies", "redis", "asyncpg")
-STAYING = ("_sweep_for_ever", "_listen")
+STAYING = ("_sweep_for_ever", "_listen", "listen")
 
 
 async def nothing(sess: SessionDict) -> None:

@@ -274,4 +274,5 @@ async def spoil(master: Any, sid: str) -> None:
     if isinstance(master, Redis):
         await master._client.hset(f"spoilt-auth:auth_session:{sid}", "b", payload)
     else:
-        await master._pool.execute("UPDATE spoilt_auth SET val = $1", payload)
+        pool = await master._pool.connected()
+        await pool.execute("UPDATE spoilt_auth SET val = $1", payload)
