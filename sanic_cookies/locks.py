@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 from .errors import SessionLockTimeout
+from .timers import Timer, Timers
 
 Key: TypeAlias = tuple[str, str]
 
@@ -50,8 +51,8 @@ class Hold:
         self._table, self._key, self._entry, self.who = table, key, entry, who
         self.label, self._gift = label, gift
         self.lost = False
-        self._over: asyncio.TimerHandle | None = None
-        self._renewal: asyncio.TimerHandle | None = None
+        self._over: Timer | None = None
+        self._renewal: Timer | None = None
 
     def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
@@ -60,8 +61,7 @@ class Hold:
 
     def limit(self, seconds: float) -> None:
         """End the hold after `seconds`, so that one stuck handler cannot keep all others out."""
-        loop = asyncio.get_running_loop()
-        self._over = loop.call_later(seconds, self.lose)
+        self._over = self._table.timers(seconds).start(self.lose)
 
     def keep_renewed(
         self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn
@@ -70,18 +70,19 @@ class Hold:
 
         A timer, not a task: most blocks are over before the first renewal is due.
         """
-        loop = asyncio.get_running_loop()
+        timers = self._table.timers(every)
 
         async def renewed() -> None:
             if not await renew():
                 self.lose()
             elif self._renewal is not None:
-                self._renewal = loop.call_later(every, due)
+                self._renewal = timers.start(due)
 
         def due() -> None:
-            spawn(renewed())
+            if self._renewal is not None:
+                spawn(renewed())
 
-        self._renewal = loop.call_later(every, due)
+        self._renewal = timers.start(due)
 
     def lose(self) -> None:
         """End the hold against its owner's will."""
@@ -95,9 +96,10 @@ class Hold:
             gift: Left for the next holder, if it presented the same secret as this one; otherwise
                 dropped.
         """
-        for timer in (self._over, self._renewal):
-            if timer is not None:
-                timer.cancel()
+        if self._over is not None:
+            self._over.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         self._over = self._renewal = None
         if not self._table.hand_over(self._key, self._entry, self, gift) and gift is not None:
             gift.drop()
@@ -127,6 +129,7 @@ class LockTable:
     def __init__(self) -> None:
         """Make an empty table."""
         self._entries: dict[Key, _Entry] = {}
+        self._timers: dict[float, Timers] = {}
 
     def __len__(self) -> int:
         """Return how many sessions are locked now; 0 when all is quiet."""
@@ -136,6 +139,13 @@ class LockTable:
     def waiting(self) -> int:
         """How many requests wait for a lock now."""
         return sum(len(entry.queue) for entry in self._entries.values())
+
+    def timers(self, seconds: float) -> Timers:
+        """Return what counts `seconds` for all holds of this table."""
+        timers = self._timers.get(seconds)
+        if timers is None:
+            timers = self._timers[seconds] = Timers(seconds)
+        return timers
 
     def holder(self, key: Key) -> bytes | None:
         """Return what the holder of `key` presented; None if it is free."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import SessionError, SessionStoreError
 from ..record import RecordUnreadable
+from ..timers import Timers
 from .base import Interface, LivesInCookie
 
 logger = logging.getLogger("sanic_cookies")
@@ -37,6 +38,40 @@ class Budget:
         self.left = seconds
 
 
+class _Deadline:
+    """Ends a call that takes too long; as `asyncio.timeout`, at a quarter of its cost."""
+
+    __slots__ = ("_cancelling", "_is_over", "_task", "_timer")
+
+    def __init__(self, timers: Timers) -> None:
+        """Count from now, for the running task."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine awaits the call
+        self._task, self._cancelling, self._is_over = task, task.cancelling(), False
+        self._timer = timers.start(self._end)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        """Let the call begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Turn our own cancellation into what it means.
+
+        Raises:
+            TimeoutError: The call took too long, and nobody else has cancelled the task.
+        """
+        self._timer.cancel()
+        if self._is_over:
+            ours_alone = self._task.uncancel() <= self._cancelling
+            if ours_alone and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+
 class Guard:
     """Calls one interface."""
 
@@ -56,6 +91,7 @@ class Guard:
         # Any: whether it can do what it is asked for was settled when the session was made.
         self.interface: Any = interface
         self._timeout = timeout
+        self._timers = Timers(timeout)
         self._on_failure = on_failure or self._log
         self._down_until: float | None = None
         self._probing = False
@@ -100,8 +136,12 @@ class Guard:
         # A call cut short because its request had spent its time says nothing of the store.
         hurried = budget.left < self._timeout
         try:
-            async with asyncio.timeout(min(self._timeout, max(budget.left, 0))):
-                result = await method(*args)
+            if hurried:
+                async with asyncio.timeout(max(budget.left, 0)):
+                    result = await method(*args)
+            else:
+                with _Deadline(self._timers):
+                    result = await method(*args)
         except (SessionError, RecordUnreadable) as error:
             self._down_until = None
             if isinstance(error, RecordUnreadable) and method.__name__ not in _READS:

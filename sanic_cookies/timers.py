@@ -1,0 +1,82 @@
+"""Many waits of one length, with one timer of the event loop for all of them.
+
+Nearly every deadline here is cancelled long before it is due: a timer of its own for each would
+cost more than the work it bounds. Waits of one length end in the order in which they began, so it
+is enough to have the loop wake us for the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Timer:
+    """One wait."""
+
+    __slots__ = ("_callback", "_timers")
+
+    def __init__(self, timers: Timers, callback: Callable[[], object]) -> None:
+        """Made by `Timers.start` only."""
+        self._timers = timers
+        self._callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        """Wait no more; nothing happens if it is over already."""
+        self._callback = None
+        self._timers.waiting.pop(self, None)
+
+    def ring(self) -> None:
+        """Call back, unless it was cancelled in the very tick in which it was due."""
+        if self._callback is not None:
+            self._callback()
+
+
+class Timers:
+    """Calls back after a fixed time; belongs to one event loop at a time.
+
+    Attributes:
+        waiting: Each timer that has not ended, with the loop's time at which it does.
+    """
+
+    __slots__ = ("_alarm", "_loop", "_seconds", "waiting")
+
+    def __init__(self, seconds: float) -> None:
+        """Begin with nothing to wait for.
+
+        Args:
+            seconds: How long each wait lasts.
+        """
+        self._seconds = seconds
+        self.waiting: dict[Timer, float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, callback: Callable[[], object]) -> Timer:
+        """Call `callback` after this time unless the timer is cancelled."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._alarm = loop, None
+            self.waiting.clear()  # a loop that runs no more calls nobody back
+        timer, due = Timer(self, callback), loop.time() + self._seconds
+        self.waiting[timer] = due
+        if self._alarm is None:
+            self._alarm = loop.call_at(due, self._ring)
+        return timer
+
+    def _ring(self) -> None:
+        """End what is due, oldest first, and wait for the next."""
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - whoever rings was started
+        self._alarm = None
+        # Loops ring a little early, by the resolution of their clock.
+        now = loop.time() + 0.001
+        over = []
+        for timer, due in self.waiting.items():
+            if due > now:
+                self._alarm = loop.call_at(due, self._ring)
+                break
+            over.append(timer)
+        for timer in over:
+            del self.waiting[timer]
+            loop.call_soon(timer.ring)
