@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from .cookies import (
@@ -28,7 +29,16 @@ _LOOPBACK = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
+# Settings of Sanic by which a request's scheme and host are not what the connection says.
+_REWRITERS = ("SERVER_NAME", "REAL_IP_HEADER", "PROXIES_COUNT", "FORWARDED_SECRET")
 _HEADER = "set-cookie"
+
+
+@lru_cache(maxsize=64)
+def _is_loopback(host: str) -> bool:
+    return _LOOPBACK.fullmatch(host) is not None
+
+
 _MOST_HEAD = 16_384  # Sanic reads no longer head, whatever REQUEST_MAX_HEADER_SIZE says
 _COOKIE_LINE = len("\r\nCookie: ") + 1  # and Sanic wants a head shorter than its limit
 _REST_OF_HEAD = 2048  # of a browser's request: its address, referrer, and what it says of itself
@@ -91,11 +101,15 @@ class Exchange:
         """
         if self._secure is None:
             request = self._request
-            self._secure = not (
-                request.scheme in ("http", "ws")
-                and _LOOPBACK.fullmatch(request.host)
-                and not any(header in request.headers for header in _PROXY_HEADERS)
-            )
+            if any(map(request.headers.__contains__, _PROXY_HEADERS)):
+                self._secure = True
+            elif any(map(request.app.config.get, _REWRITERS)):
+                self._secure = not (request.scheme in ("http", "ws") and _is_loopback(request.host))
+            else:
+                # What `scheme` and `host` would say, without their search for proxies.
+                info = request.conn_info
+                is_tls = info is not None and info.ssl
+                self._secure = is_tls or not _is_loopback(request.headers.get("host", ""))
         return self._secure
 
     def goes_secure(self, spec: CookieSpec) -> bool:
@@ -214,6 +228,9 @@ def _keep_foreign(headers: Any, replaced: Container[str]) -> None:
 
 
 def _vary_by_cookie(headers: Any) -> None:
+    if "vary" not in headers:
+        headers["vary"] = "Cookie"
+        return
     present = ", ".join(headers.getall("vary", ()))
     names = {name.strip().lower() for name in present.split(",")}
     if "cookie" not in names and "*" not in names:

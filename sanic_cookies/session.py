@@ -50,6 +50,12 @@ SIGNALS = {
     "suspicious": "session.security.suspicious",
 }
 
+# By each event the names under which Sanic keeps its listeners: its own, and what Sanic calls
+# "session.user.<event>".
+_ASKED_FOR_BY = {
+    event: (signal, signal.rpartition(".")[0] + ".*") for event, signal in SIGNALS.items()
+}
+
 # What may end the life of a token, so whoever watches it looks at once.
 NEWS = frozenset({"ended", "revoked", "rotated"})
 
@@ -323,8 +329,7 @@ class Session:
         if event in NEWS:
             self.runtime.hub.tell(context["sid"])
         app, signal = self._app, SIGNALS[event]
-        every = signal.rpartition(".")[0] + ".*"  # what Sanic calls "session.user.<event>"
-        if app is None or app.signal_router.name_index.keys().isdisjoint((signal, every)):
+        if app is None or app.signal_router.name_index.keys().isdisjoint(_ASKED_FOR_BY[event]):
             return
         context["session"] = self.name
         self.runtime.background.spawn(app.dispatch(signal, context=context, fail_not_found=False))

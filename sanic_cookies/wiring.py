@@ -143,7 +143,7 @@ class Wiring:
         failure: Exception | None = None
         for session in self.sessions:
             sess = getattr(request.ctx, session.name, None)
-            if isinstance(sess, SessionDict):
+            if isinstance(sess, SessionDict) and sess.needs_closing:
                 try:
                     await sess.close(response.status)
                 except Exception as error:  # noqa: BLE001 - it becomes the response

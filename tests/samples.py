@@ -53,6 +53,11 @@ class Request:
     headers: Header = field(default_factory=Header)
     route: Any = field(default_factory=a_route)
     name: str | None = "app.index"
+    app: Any = field(default_factory=lambda: SimpleNamespace(config={}))
+
+    def __post_init__(self) -> None:
+        self.headers.setdefault("host", self.host)
+        self.conn_info = SimpleNamespace(ssl=self.scheme in ("https", "wss"))
 
 
 @dataclass

@@ -23,7 +23,11 @@ Hear = Callable[[str | None], None]
 
 @runtime_checkable
 class Interface(Protocol):
-    """A place where sessions are kept."""
+    """A place where sessions are kept.
+
+    One whose methods never wait for anything, as memory, may say so by an attribute
+    `never_waits = True` of its class; it is then called without a deadline.
+    """
 
     async def open(self) -> None:
         """Connect. Called in each worker before it serves, and again after `close`."""

@@ -113,6 +113,12 @@ class FanOut:
         self._leased = master if isinstance(master, SupportsLease) else None
         self._indexed = master if isinstance(master, SupportsIndex) else None
         self._telling = master if isinstance(master, SupportsNews) else None
+        self.has_others = bool(self._all_others)
+        # What is written by one step of one store may be asked for again: it changes nothing. A
+        # store that never waits is never cut off in the first place.
+        self.is_repeatable = not self.has_others and (
+            self._leased is not None or self._master.never_waits
+        )
         self.lives_in_cookie = any(isinstance(each, LivesInCookie) for each in self.interfaces)
 
     @property

@@ -90,6 +90,8 @@ class Guard:
         """
         # Any: whether it can do what it is asked for was settled when the session was made.
         self.interface: Any = interface
+        # Of the class itself only: what is derived from it may well wait.
+        self.never_waits: bool = vars(type(interface)).get("never_waits") is True
         self._timeout = timeout
         self._timers = Timers(timeout)
         self._on_failure = on_failure or self._log
@@ -136,7 +138,9 @@ class Guard:
         # A call cut short because its request had spent its time says nothing of the store.
         hurried = budget.left < self._timeout
         try:
-            if hurried:
+            if self.never_waits:
+                result = await method(*args)
+            elif hurried:
                 async with asyncio.timeout(max(budget.left, 0)):
                     result = await method(*args)
             else:

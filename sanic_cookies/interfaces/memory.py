@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
+from typing import Final
 
 from ..record import Admission, Draft, Limit, Outcome, Record
 
@@ -24,6 +25,8 @@ class InMemory:
     Each worker process has its own, so with several workers a browser would see another session
     at each request: use Redis or Postgres there. Nothing survives a restart.
     """
+
+    never_waits: Final = True
 
     def __init__(
         self, *, sweep_every: float = 1.0, clock: Callable[[], float] = time.monotonic

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from .. import expiry
 from ..content import Content, Identity
 from ..errors import SessionNotLoaded, SessionStoreError
 from ..exchange import Exchange
@@ -36,13 +36,14 @@ from .writer import SessionWriter
 class SessionDict(SessionWriter):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
+    _undestroyed: dict[str, Any] | None = None
+    _savepoints: tuple[dict[str, Any], ...] = ()
+    _doomed_before: tuple[str, ...] = ()
+    _closing = False
+
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
         """Made by `Session` for each request; nothing is parsed or read here."""
         super().__init__(runtime, exchange)
-        self._undestroyed: dict[str, Any] | None = None
-        self._savepoints: list[dict[str, Any]] = []
-        self._doomed_before: list[str] = []
-        self._closing = False
 
     # Enter.
 
@@ -55,9 +56,11 @@ class SessionDict(SessionWriter):
         """
         task = asyncio.current_task()
         if self._owner is not None and self._owner is task:
-            self._savepoints.append(self._savepoint())
+            self._savepoints = (*self._savepoints, self._savepoint())
             return self
-        await self._enter_gate()
+        if self._inside:
+            await self._wait_at_gate()
+        self._inside = True
         try:
             await self._begin()
         except BaseException:
@@ -83,7 +86,8 @@ class SessionDict(SessionWriter):
             ResponseStarted: It needs a cookie, and the response has begun.
         """
         if self._savepoints:
-            savepoint = self._savepoints.pop()
+            *outer, savepoint = self._savepoints
+            self._savepoints = tuple(outer)
             if kind is not None:
                 self._restore(savepoint)
             return
@@ -95,7 +99,7 @@ class SessionDict(SessionWriter):
                 self._roll_back()
         finally:
             # Refused or rolled back, there is no plan: lock and lease go back, nothing is written.
-            await self._settle(self._leave(plan), plan)
+            await self._settle(plan)
 
     async def save(self) -> None:
         """Store what is there so far and stay inside; outside of a block, merge it now."""
@@ -116,15 +120,15 @@ class SessionDict(SessionWriter):
         except BaseException:
             self._unlocked = changes
             raise
-        self._merged, self._doomed_before = changes, list(self._doomed)
+        self._merged, self._doomed_before = changes, self._doomed
         self._undestroyed = None
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
             await self._end_lease()  # what was read cannot be decoded
             self._let_go()
-        if changes.ended:
-            self.destroy()
         if changes:
+            if changes.ended:
+                self.destroy()
             changes.apply(self._content)
             self._rotate, self._renew = changes.rotate, changes.life_set
 
@@ -135,41 +139,63 @@ class SessionDict(SessionWriter):
 
     # End.
 
-    async def _settle(self, work: Coroutine[Any, Any, None], plan: Plan | None) -> None:
-        """Do `work` so that a cancellation does not stop it half way; plainly, if it has no I/O."""
-        idle = plan is None or plan.act is Act.NOTHING
-        if idle and self._hold is None and not self._doomed:
-            await work
-        else:
-            await self._runtime.background.settle(work)
+    async def _settle(self, plan: Plan | None) -> None:
+        """Leave so that a cancellation does not stop it half way.
+
+        A plain write needs no task of its own for that, which would cost more than the write:
+        whoever is cancelled in it has it done once more in the background, since a store that is
+        asked twice for the same write answers as if it had been asked once.
+        """
+        if not self._may_repeat(plan):
+            await self._runtime.background.settle(self._leave(plan))
+            return
+        try:
+            await self._carry_out(plan)
+        except asyncio.CancelledError:
+            self._runtime.background.spawn(self._leave(plan))
+            raise
+        except BaseException:
+            self._give_lease_back()
+            self._left()
+            raise
+        self._left()
+
+    def _may_repeat(self, plan: Plan | None) -> bool:
+        if self._doomed or not self._store.is_repeatable:
+            return False
+        return plan is None or plan.act is Act.NOTHING or (plan.act is Act.SAVE and not plan.rotate)
 
     async def _leave(self, plan: Plan | None) -> None:
         """Write, then release, then let the next in: in this order, whatever fails."""
         try:
-            if plan is None:
-                await self._end_lease()
-            else:
-                await self._carry_out(plan)
+            await self._carry_out(plan)
         except BaseException:
-            if self._lease is not None:
-                self._runtime.background.spawn(self._return(self._lease))
+            self._give_lease_back()
             raise
         finally:
-            self._let_go()
-            self._undestroyed = None
-            self._content = None
-            self._rotate = self._renew = self._logged_in = False
-            self._owner = None
-            self._leave_gate()
+            self._left()
+
+    def _give_lease_back(self) -> None:
+        if self._lease is not None:
+            self._runtime.background.spawn(self._return(self._lease))
+
+    def _left(self) -> None:
+        self._let_go()
+        self._undestroyed = None
+        self._content = None
+        self._rotate = self._renew = self._logged_in = False
+        self._owner = None
+        self._leave_gate()
 
     def _stored(self, plan: Plan, record: Record) -> None:
         """Take what has been stored as the state that inner blocks roll back to."""
         super()._stored(plan, record)
-        self._savepoints = [self._savepoint() for _ in self._savepoints]
+        if self._savepoints:
+            self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
 
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
-        self._unlocked, self._merged = self._merged, Changes()
+        self._unlocked, self._merged = self._merged, None
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
             self._undestroyed = None
@@ -233,13 +259,13 @@ class SessionDict(SessionWriter):
         self._look()
         if self._status is Status.LIVE and self._record is not None:
             self._undestroyed = self._savepoint()
-            self._doomed.append(self._record.sid)
+            self._doomed = (*self._doomed, self._record.sid)
         elif self._located_credential() is not None and self._status is Status.UNREAD:
             # Not read, so not proven to be ours: it ends once it has been.
             self._blind, self._unlocked = None, Changes(ended=True)
             return
         self._forget(Status.NEW)
-        self._content, self._blind, self._unlocked = Content(), None, Changes()
+        self._content, self._blind, self._unlocked = Content(), None, None
         self._credential, self._token, self._located = None, None, True
 
     flush = destroy
@@ -267,24 +293,27 @@ class SessionDict(SessionWriter):
     def _drop_changes(self) -> None:
         """Forget all that is not stored, so that neither exit nor rollback brings it back."""
         self._content = None if self._owner is None else Content()
-        self._blind, self._unlocked, self._merged = None, Changes(), Changes()
+        self._blind = self._unlocked = self._merged = None
         self._rotate = self._renew = self._logged_in = False
         self._undestroyed = None
-        self._savepoints = [self._savepoint() for _ in self._savepoints]
+        self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
+
+    @property
+    def needs_closing(self) -> bool:
+        """Whether there may be something to do with the response."""
+        return self._owner is None and (self._accessed or self._must_save())
 
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.
 
-        Called once, with the response. After an error (5xx) nothing is merged, as after an
-        exception in a block.
+        Called once, with the response, if `needs_closing`. After an error (5xx) nothing is merged,
+        as after an exception in a block.
 
         Args:
             status: HTTP status of the response.
         """
-        if self._owner is not None or not (self._accessed or self._must_save()):
-            return
         if status >= 500:
-            self._doomed.clear()
+            self._doomed = ()
             return
         self._closing = True
         if self._doomed or self._must_save() or self.is_modified:
@@ -300,11 +329,15 @@ class SessionDict(SessionWriter):
 
     async def _touch(self) -> None:
         """Move the expiry if enough idle time has passed; a failure is not worth an error."""
-        record, content = self._record, self._known()
-        if record is None or content is None:
+        record = self._record
+        if record is None or self._written:
+            return
+        unseen = record.now - record.last_seen
+        # What was left at the last use is never more than the idle time: that settles it for most.
+        if unseen * expiry.TOUCH_FRACTION < record.expires_at - record.last_seen:
             return
         span = self._span()
-        if self._written or not span.touch_due(record.now - record.last_seen) or span.ttl <= 0:
+        if not span.touch_due(unseen) or span.ttl <= 0:
             return
         with suppress(SessionStoreError):
             name = self._runtime.settings.name
@@ -323,7 +356,7 @@ class SessionDict(SessionWriter):
             "_rotate": self._rotate,
             "_renew": self._renew,
             "_logged_in": self._logged_in,
-            "_doomed": list(self._doomed),
+            "_doomed": self._doomed,
             "_status": self._status,
             "_record": self._record,
             "_payload": self._payload,

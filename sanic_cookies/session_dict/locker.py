@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from secrets import token_urlsafe
 from typing import NamedTuple
 
 from ..errors import SessionLockTimeout, SessionStoreError
-from ..exchange import Exchange
 from ..interfaces.guard import Budget
 from ..locks import Hold
 from ..record import Busy, Claim, Granted, Record, RecordUnreadable
-from ..runtime import Runtime
 from ..token import Credential
 from .mapping import Status
 from .reader import SessionReader
@@ -71,14 +70,12 @@ class Bequest(NamedTuple):
 class SessionLocker(SessionReader):
     """The half of `SessionDict` that locks."""
 
-    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Begin outside."""
-        super().__init__(runtime, exchange)
-        self._gate: asyncio.Lock | None = None
-        self._hold: Hold | None = None
-        self._lease: Lease | None = None
-        self._gift: Bequest | None = None
-        self._held_since = 0.0
+    _inside = False  # some task of this request is in a block, or on its way in or out
+    _gate: deque[asyncio.Future[None]] | None = None  # other tasks of this request
+    _hold: Hold | None = None
+    _lease: Lease | None = None
+    _gift: Bequest | None = None
+    _held_since = 0.0
 
     def is_locked(self) -> bool:
         """Say whether the session is locked in this process, by this request or another."""
@@ -89,22 +86,30 @@ class SessionLocker(SessionReader):
             return False
         return self._runtime.locks.holder(self._key(credential)) is not None
 
-    async def _enter_gate(self) -> None:
-        """Let one task of this request in at a time."""
+    async def _wait_at_gate(self) -> None:
+        """Let one task of this request in at a time; whoever leaves lets the longest waiter in."""
         if self._gate is None:
-            self._gate = asyncio.Lock()
-        if not self._gate.locked():
-            await self._gate.acquire()
-            return
+            self._gate = deque()
+        turn = asyncio.get_running_loop().create_future()
+        self._gate.append(turn)
         try:
             async with asyncio.timeout(self._runtime.settings.lock_timeout):
-                await self._gate.acquire()
-        except TimeoutError as error:
-            raise SessionLockTimeout("another task of this request holds the session") from error
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._leave_gate()  # cancelled in the very tick in which the turn came
+            if isinstance(error, TimeoutError):
+                reason = "another task of this request holds the session"
+                raise SessionLockTimeout(reason) from error
+            raise
 
     def _leave_gate(self) -> None:
-        if self._gate is not None:
-            self._gate.release()
+        while self._gate:
+            turn = self._gate.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._inside = False
 
     async def _lock_and_read(self, credential: Credential) -> None:
         """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
@@ -139,13 +144,14 @@ class SessionLocker(SessionReader):
 
     async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
         """Read the record and take the lease; say whether another process had to be waited for."""
-        gift = hold.take_gift()
+        gift, waited = hold.take_gift(), False
         if isinstance(gift, Bequest):
             self._judge(gift.record)
             self._read_at, self._lease = gift.read_at, gift.lease
             self._runtime.stats.passed_on += 1
             self._keep_renewed(hold, gift.lease)
-            waited = False
+        elif not self._store.is_shared:
+            self._judge(await self._fetch(who))
         else:
             granted, waited = await self._obtain(hold, who, deadline)
             self._judge(granted.record if granted is not None else None)
@@ -206,7 +212,7 @@ class SessionLocker(SessionReader):
         if waited and granted is not None and not granted.held:
             # Its secret was replaced while it waited, and the lease had been handed to it.
             self._runtime.background.spawn(self._return(lease))
-        if granted is not None and granted.held and store.is_shared:
+        if granted is not None and granted.held:
             self._lease = lease
             self._keep_renewed(hold, lease)
         return granted, waited

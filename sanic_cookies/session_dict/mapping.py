@@ -59,25 +59,27 @@ class Status(Enum):
 class SessionMapping(MutableMapping[str, Any]):
     """The half of `SessionDict` that does no I/O."""
 
+    # Each request makes one of these and few use it: what has not been set yet stands on the class.
+    _status = Status.UNREAD
+    _located = False
+    _credential: Credential | None = None
+    _token: Token | None = None
+    _record: Record | None = None
+    _read_at = 0.0
+    _payload = b""
+    _content: Content | None = None
+    _blind: Changes | None = None  # written before anything was read
+    _unlocked: Changes | None = None  # marks set without the lock: lifetime, rotation
+    _renew = False
+    _rotate = False
+    _accessed = False
+    _failure: SessionError | None = None
+    _owner: object = None
+
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
         """Begin knowing nothing; nothing is parsed before it is asked for."""
         self._runtime = runtime
         self._exchange = exchange
-        self._status = Status.UNREAD
-        self._located = False
-        self._credential: Credential | None = None
-        self._token: Token | None = None
-        self._record: Record | None = None
-        self._read_at = 0.0
-        self._payload = b""
-        self._content: Content | None = None
-        self._blind: Changes | None = None  # written before anything was read
-        self._unlocked = Changes()  # marks set without the lock: lifetime, rotation
-        self._renew = False
-        self._rotate = False
-        self._accessed = False
-        self._failure: SessionError | None = None
-        self._owner: object = None
 
     # What subclasses provide.
 
@@ -223,7 +225,8 @@ class SessionMapping(MutableMapping[str, Any]):
             return
         if content is not None:
             content.life = life
-        self._unlocked.life, self._unlocked.life_set = life, True
+        marks = self._marks()
+        marks.life, marks.life_set = life, True
 
     def get_expiry_age(self) -> int:
         """Return the seconds until it expires if nobody uses it any more."""
@@ -256,7 +259,7 @@ class SessionMapping(MutableMapping[str, Any]):
         """
         self._look()
         if self._owner is None:
-            self._unlocked.rotate = True
+            self._marks().rotate = True
         else:
             self._rotate = True
 
@@ -314,6 +317,11 @@ class SessionMapping(MutableMapping[str, Any]):
             raise ResponseStarted("a plain write is saved with the response; use 'async with'")
         return None if self._blind is not None else self._known()
 
+    def _marks(self) -> Changes:
+        if self._unlocked is None:
+            self._unlocked = Changes()
+        return self._unlocked
+
     def _blind_changes(self) -> Changes:
         if self._blind is None:
             self._blind = Changes()
@@ -346,10 +354,12 @@ class SessionMapping(MutableMapping[str, Any]):
             raise self._failure or SessionNotLoaded()
         return expiry.span(self._runtime.settings.policy, content, self._age())
 
-    def _pending_changes(self) -> Changes:
+    def _pending_changes(self) -> Changes | None:
         """Return what was changed without the lock, and forget it here."""
-        changes, blind = self._unlocked, self._blind
-        self._unlocked, self._blind = Changes(), None
+        if self._unlocked is None and self._blind is None and self._content is None:
+            return None
+        changes, blind = self._unlocked or Changes(), self._blind
+        self._unlocked = self._blind = None
         if blind is not None:
             changes.assigned, changes.deleted = blind.assigned, blind.deleted
             changes.cleared = blind.cleared

@@ -27,6 +27,9 @@ from .mapping import SessionMapping, Status
 class SessionReader(SessionMapping):
     """The half of `SessionDict` that reads."""
 
+    _muted = False
+    _peeked: tuple[bytes, Content] | None = None
+
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
         """Begin knowing nothing."""
         super().__init__(runtime, exchange)
@@ -34,8 +37,6 @@ class SessionReader(SessionMapping):
         if exchange.budget is None:
             exchange.budget = Budget(runtime.settings.request_timeout)
         self._budget = exchange.budget
-        self._muted = False
-        self._peeked: tuple[bytes, Content] | None = None
 
     async def peek(self) -> Mapping[str, Any]:
         """Return the session's data to look at: no lock, one read, kept for the request.

@@ -29,10 +29,8 @@ from ..errors import (
     SessionStoreError,
     SessionTooLarge,
 )
-from ..exchange import Exchange
 from ..interfaces.fan_out import BoundFanOut
 from ..record import Admission, Draft, Limit, Outcome, Record
-from ..runtime import Runtime
 from ..token import Token
 from .changes import Changes
 from .locker import SessionLocker
@@ -47,13 +45,10 @@ _CREATE_TRIES = 3
 class SessionWriter(SessionLocker):
     """The half of `SessionDict` that decides and writes."""
 
-    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Begin with nothing to write."""
-        super().__init__(runtime, exchange)
-        self._merged = Changes()
-        self._doomed: list[str] = []
-        self._written = False
-        self._logged_in = False  # by this block, and not yet stored
+    _merged: Changes | None = None  # what was changed without the lock, and is part of this block
+    _doomed: tuple[str, ...] = ()  # ended by this request, and not yet told to the store
+    _written = False
+    _logged_in = False  # by this block, and not yet stored
 
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""
@@ -131,7 +126,11 @@ class SessionWriter(SessionLocker):
             return None
         return user_key(content.identity.user)
 
-    async def _carry_out(self, plan: Plan) -> None:
+    async def _carry_out(self, plan: Plan | None) -> None:
+        """Do what was planned; without a plan only give the lease back."""
+        if plan is None:
+            await self._end_lease()
+            return
         await self._end_doomed()
         if plan.act is Act.CREATE:
             await self._create(plan)
@@ -258,7 +257,7 @@ class SessionWriter(SessionLocker):
         self, draft: Draft, token: str | None, release: bool, payload: bytes | None
     ) -> Outcome:
         store, lease, limit = self._store, self._runtime.settings.lease, self._limit(draft)
-        copy = self._copy(draft, payload)
+        copy = self._copy(draft, payload) if store.has_others else None
         if limit is None:
             return await store.commit(draft, token, release, self._budget, lease, copy)
         admission = await store.admit(draft, token, limit, self._budget, lease, copy)
@@ -295,7 +294,7 @@ class SessionWriter(SessionLocker):
     def _stored(self, plan: Plan, record: Record) -> None:
         self._record, self._read_at = record, time.monotonic()
         self._payload = plan.payload or b""
-        self._merged = Changes()
+        self._merged = None
         self._rotate = self._renew = False
         self._written = True
 
@@ -309,7 +308,7 @@ class SessionWriter(SessionLocker):
         while self._doomed:
             sid = self._doomed[-1]
             await self._store.delete(self._runtime.settings.name, sid, self._budget)
-            self._doomed.pop()
+            self._doomed = self._doomed[:-1]
             self._remove_cookie()
             self._runtime.emit("ended", sid=sid)
 
@@ -318,7 +317,7 @@ class SessionWriter(SessionLocker):
         self._forget(Status.NEW)
         self._credential, self._token, self._located = None, None, True
         self._rotate, self._lease = False, None
-        self._blind, self._unlocked = None, Changes()
+        self._blind = self._unlocked = None
         self._runtime.emit("ended", sid=sid)
 
     # Cookies.
