@@ -131,7 +131,8 @@ class SessionWriter(SessionLocker):
         if plan is None:
             await self._end_lease()
             return
-        await self._end_doomed()
+        if self._doomed:
+            await self._end_doomed()
         if plan.act is Act.CREATE:
             await self._create(plan)
         elif plan.act is Act.SAVE:
@@ -166,8 +167,9 @@ class SessionWriter(SessionLocker):
 
     def _limit(self, draft: Draft) -> Limit | None:
         """Return the user's limit, if this write is a login of a user who is listed."""
-        listed = self._logged_in and draft.user_key is not None
-        return self._runtime.settings.limit if listed else None
+        if not self._logged_in or draft.user_key is None:
+            return None
+        return self._runtime.settings.limit
 
     def _welcome(self, admission: Admission) -> None:
         """Report who had to go for a login, or refuse it.
@@ -197,7 +199,7 @@ class SessionWriter(SessionLocker):
         self._stored(plan, record.updated(draft, now))
         if pass_on:
             self._prepare_gift()
-        elif plan.release:
+        elif plan.release and self._lease is not None:
             await self._end_lease()  # a login under a limit has kept it
         self._send_cookie(plan)
         self._announce("rotated" if plan.rotate else "saved", plan)
@@ -212,12 +214,18 @@ class SessionWriter(SessionLocker):
 
     async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
         lease, settings = self._lease, self._runtime.settings
-        token = None if lease is None else lease.token
+        token, limit = None if lease is None else lease.token, self._limit(draft)
         try:
             if release:
                 # A block's end is not to be cut short for what the request has spent before.
                 self._budget.left = max(self._budget.left, settings.store_timeout)
-            outcome = await self._commit_or_admit(draft, token, release, payload)
+            copy = self._copy(draft, payload) if self._store.has_others else None
+            if limit is None:
+                outcome = await self._store.commit(
+                    draft, token, release, self._budget, settings.lease, copy
+                )
+            else:
+                outcome = await self._admit(draft, token, limit, copy)
         except SessionError:
             if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
@@ -225,7 +233,7 @@ class SessionWriter(SessionLocker):
             if self._hold is not None:
                 self._hold.lost = True  # nothing more is written by a block that does not know
             raise
-        if release and self._limit(draft) is None:
+        if release and limit is None:
             self._lease = None
         if outcome is Outcome.GONE:
             self._forget(Status.DEAD)
@@ -253,14 +261,11 @@ class SessionWriter(SessionLocker):
             previous_reads=record.previous_reads,
         )
 
-    async def _commit_or_admit(
-        self, draft: Draft, token: str | None, release: bool, payload: bytes | None
+    async def _admit(
+        self, draft: Draft, token: str | None, limit: Limit, copy: Draft | None
     ) -> Outcome:
-        store, lease, limit = self._store, self._runtime.settings.lease, self._limit(draft)
-        copy = self._copy(draft, payload) if store.has_others else None
-        if limit is None:
-            return await store.commit(draft, token, release, self._budget, lease, copy)
-        admission = await store.admit(draft, token, limit, self._budget, lease, copy)
+        lease = self._runtime.settings.lease
+        admission = await self._store.admit(draft, token, limit, self._budget, lease, copy)
         self._welcome(admission)
         return admission.outcome
 
