@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,9 +82,12 @@ def run(text: str, directory: Path) -> dict[str, Any]:
     """Carry out a program as a file of its own in `directory`; return its names."""
     program = directory / "program.py"
     program.write_text(text)
-    names: dict[str, Any] = {"__name__": "program"}
-    exec(compile(text, program, "exec"), names)  # noqa: S102 - our own document
-    return names
+    spec = spec_from_file_location("program", program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)
 
 
 def main() -> None:

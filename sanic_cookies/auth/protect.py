@@ -11,7 +11,7 @@ from sanic.blueprint_group import BlueprintGroup
 from sanic.request import Request
 
 from ..errors import SessionConfigError
-from .guards import EXEMPT, GUARDS, Gate, Rule, judge, takes, turn_away
+from .guards import EXEMPT, GUARDS, Find, Gate, Rule, judge, takes, turn_away
 from .redirects import is_at
 
 PUBLIC = "__sanic_cookies_public__"
@@ -46,28 +46,32 @@ class Protection:
             rule: Whom to let in.
             static: Guard static files too.
         """
-        self._gate, self._rule, self._static = gate, rule, static
+        self._gate, self.rule, self._static = gate, rule, static
         # None for the whole app.
         self._blueprints = None if isinstance(target, Sanic) else list(_blueprints(target))
         self._known: dict[int, tuple[Any, bool]] = {}
 
     async def __call__(self, request: Request) -> Any:
         """Answer instead of the handler, or raise, unless the request is let in."""
-        route = request.route
-        # Without a route there is nothing to guard: it is a 404 or a 405.
-        if route is None or request.method in EXEMPT:
+        if not self.demands(request):
             return None
-        if (route.extra.static and not self._static) or not self._covers(route):
-            return None
-        url = self._rule.redirect_to or self._gate.login_url
-        # Who has to log in must be able to.
-        if (url is not None and is_at(request, url)) or is_public(request):
-            return None
-        reason = await judge(self._gate, request, self._rule)
+        reason = await judge(self._gate, request, self.rule)
         if reason is None:
             return None
         kwargs = dict(request.match_info)
-        return await turn_away(self._gate, request, self._rule, reason, (), kwargs)
+        return await turn_away(self._gate, request, self.rule, reason, (), kwargs)
+
+    def demands(self, request: Request) -> bool:
+        """Say whether `request` is guarded; its app, route, method and path are looked at."""
+        route = request.route
+        # Without a route there is nothing to guard: it is a 404 or a 405.
+        if route is None or request.method in EXEMPT:
+            return False
+        if (route.extra.static and not self._static) or not self._covers(route):
+            return False
+        url = self.rule.redirect_to or self._gate.login_url
+        # Who has to log in must be able to.
+        return not ((url is not None and is_at(request, url)) or is_public(request))
 
     def _covers(self, route: Any) -> bool:
         if self._blueprints is None:
@@ -104,6 +108,13 @@ async def before_handshake(gate: Gate, request: Request) -> Any:
         if reason is not None:
             return await turn_away(gate, request, rule, reason, (), kwargs)
     return None
+
+
+def rules_of(route: Any, method: str) -> list[tuple[Rule, Find]]:
+    """Return the rules by which decorators guard a route's handler, or its view's method."""
+    view = _mark(route, "view_class")
+    method_of_view = getattr(view, method.lower(), None)
+    return [*(_mark(route, GUARDS) or ()), *getattr(method_of_view, GUARDS, ())]
 
 
 def is_public(request: Request) -> bool:
