@@ -118,18 +118,25 @@ async def put_in_block(sess: SessionDict, value: int) -> dict[str, Any]:
 
 async def test_an_older_cookie_opens_no_block_and_changes_nothing() -> None:
     """It may be looked at while answers are under way; who wants to change anything is told."""
+    entered = []
+
+    async def in_block(sess: SessionDict) -> None:
+        async with sess:
+            entered.append(dict(sess))
+
     async with CookieLab() as lab:
         await lab.put(value=1)
         thief = lab.browser.copy()
         await lab.put(value=2)
         async with thief:
             assert await lab.stored(thief) == {"value": 1}
-            for body in (lambda sess: put_in_block(sess, 3), put_unlocked):
+            for body in (in_block, put_unlocked):
                 with pytest.warns(RuntimeWarning) if body is put_unlocked else noop():
                     response = await lab.visit(body, browser=thief)
                 assert response.status_code == 503
                 assert response.headers["retry-after"] == "1"
                 assert set_cookies(response) == []
+            assert entered == []
         assert await lab.stored() == {"value": 2}
 
 

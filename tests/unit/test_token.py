@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import hmac
+import inspect
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sanic_cookies import token as token_module
 from sanic_cookies.token import LENGTH, Credential, Token, is_sid, same
 
 URL_SAFE = set(string.ascii_letters + string.digits + "-_")
@@ -118,3 +123,27 @@ def test_an_empty_hash_equals_nothing() -> None:
     assert not same(b"abc", b"")
     assert not same(b"", b"abc")
     assert not same(b"", b"")
+
+
+# What two requests have presented, compared with each other: no secret of the store's is in it.
+AMONG_REQUESTS = {
+    "holder != credential.secret_hash",
+    "self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash",
+}
+
+
+def test_hashes_are_compared_in_constant_time() -> None:
+    """Only `same` compares what a request presents with what is stored (ASVS 5.0, 11.2.4)."""
+    package, plain, constant = Path(token_module.__file__).parent, set(), 0
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            text = ast.unparse(node) if isinstance(node, ast.Compare | ast.Call) else ""
+            if isinstance(node, ast.Compare) and "credential.secret_hash" in text:
+                plain.add(text)
+            elif text.startswith("same(") and "credential.secret_hash" in text:
+                constant += 1
+
+    assert plain <= AMONG_REQUESTS
+    assert constant >= 2
+    assert same.__globals__["compare_digest"] is hmac.compare_digest
+    assert "compare_digest(a, b)" in inspect.getsource(same)

@@ -1,0 +1,293 @@
+"""Take each guard away, in a copy, and see that the tests of its attack notice.
+
+    python tests/adversity/guards.py [part of a guard's name]
+
+A test that passes without the guard proves nothing. Each row is one guard: the file, the line that
+is the guard, what stands there without it, and a test that must fail then. The tests run against
+the copy; the checkout is never touched. It takes some minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, and who would miss it.
+
+    Attributes:
+        name: What it is for.
+        file: Where it stands, inside the package.
+        text: The guard.
+        without: What is left without it.
+        test: File and, after "::", part of the name of a test in tests/adversity.
+    """
+
+    name: str
+    file: str
+    text: str
+    without: str
+    test: str
+
+
+READER, SEALS = "session_dict/reader.py", "interfaces/seals.py"
+GUARDS = [
+    Guard(
+        "a secret is proven",
+        READER,
+        "if same(record.secret_hash, credential.secret_hash):",
+        "if True:",
+        "test_attack_tokens.py::sid_without_its_secret and memory",
+    ),
+    Guard(
+        "a superseded token is dead",
+        READER,
+        "return Status.LIVE if record.previous_reads else Status.DEAD",
+        "return Status.LIVE",
+        "test_attack_tokens.py::before_a_login and memory",
+    ),
+    Guard(
+        "the grace ends",
+        READER,
+        "if record.now >= record.previous_until:",
+        "if False:",
+        "test_attack_tokens.py::before_a_renewal and memory",
+    ),
+    Guard(
+        "a muted request sends no cookie",
+        READER,
+        "self._muted = True",
+        "self._muted = False",
+        "test_attack_tokens.py::before_a_renewal and memory",
+    ),
+    Guard(
+        "two cookies are none",
+        READER,
+        "if len(values) > 1:",
+        "if False:",
+        "test_attack_headers.py::two_cookies and memory",
+    ),
+    Guard(
+        "names are compared byte for byte",
+        "cookies.py",
+        "if key.strip(_BLANK) == wanted:",
+        "if key.decode('utf-8', 'replace').strip() == name:",
+        "test_attack_headers.py::no_space",
+    ),
+    Guard(
+        "names are compared in full",
+        "cookies.py",
+        "if key.strip(_BLANK) == wanted:",
+        "if key.strip(_BLANK).lower().endswith(wanted.lower().removeprefix(b'__host-')):",
+        "test_attack_headers.py::forged_name and memory",
+    ),
+    Guard(
+        "all Cookie headers are read",
+        "cookies.py",
+        "return _values(_HEADER.findall(head), name)",
+        "return _values(_HEADER.findall(head)[:1], name)",
+        "test_attack_headers.py::several_headers and memory",
+    ),
+    Guard(
+        "a Cookie header begins a line",
+        "cookies.py",
+        r'rb"\r\ncookie:([^\r\n]*)"',
+        r'rb"cookie:([^\r\n]*)"',
+        "test_attack_headers.py::no_cookie_header and memory",
+    ),
+    Guard(
+        "identity stands beside the data",
+        READER,
+        "for key, value in content.data.items() if key != auth_key}",
+        "for key, value in content.data.items()}",
+        "test_attack_tokens.py::say_nothing and memory",
+    ),
+    Guard(
+        "seals are bound to session and cookie",
+        SEALS,
+        'context = b"\\0" + name.encode() + b"\\0" + cookie_name.encode()',
+        'context = b"\\0"',
+        "test_attack_seals.py::own_session_and_name",
+    ),
+    Guard(
+        "a session's name is checked again",
+        "interfaces/in_cookie.py",
+        "or fields[_NAME] != name",
+        "",
+        "../unit/test_in_cookie.py::only_its_own_session",
+    ),
+    Guard(
+        "the tag of a seal is checked",
+        SEALS,
+        "                return _cipher(key, salt).decrypt(nonce, sealed, self._associated)",
+        "                from cryptography.hazmat.primitives.ciphers import Cipher as C\n"
+        "                from cryptography.hazmat.primitives.ciphers import algorithms, modes\n"
+        '                own = hmac.digest(key, salt + b"\\x01", "sha256")\n'
+        '                counter = modes.CTR(nonce + b"\\0\\0\\0\\2")\n'
+        "                plain = C(algorithms.AES(own), counter).decryptor()\n"
+        "                return plain.update(sealed[:-16])",
+        "test_attack_seals.py::flipped_bit and gcm",
+    ),
+    Guard(
+        "what comes from the future is refused",
+        "interfaces/in_cookie.py",
+        "if fields[_LAST_SEEN] <= self._clock() + FUTURE_SECONDS:",
+        "if True:",
+        "test_attack_seals.py::another_time",
+    ),
+    Guard(
+        "sealed sessions expire",
+        "interfaces/in_cookie.py",
+        "if fields[_EXPIRES_AT] > now else None",
+        "",
+        "test_attack_seals.py::another_time",
+    ),
+    Guard(
+        "an older cookie is refused",
+        "interfaces/revocations.py",
+        "        if newest.version > record.version + 1",
+        "        return record\n        if newest.version > record.version + 1",
+        "test_attack_seals.py::earlier_state",
+    ),
+    Guard(
+        "a logout is remembered",
+        "interfaces/in_cookie.py",
+        "await self._revocations.end(record, self._longest(record))",
+        "pass",
+        "test_attack_tokens.py::before_a_logout and cookie",
+    ),
+    Guard(
+        "stores keep a hash",
+        "token.py",
+        "return sha256(self.secret.encode()).digest()",
+        "return self.secret.encode()",
+        "test_attack_stores.py::copied_store and memory",
+    ),
+    Guard(
+        "a stranger takes the same steps",
+        "interfaces/memory.py",
+        '        """See `Interface.fetch`."""\n',
+        '        """See `Interface.fetch`."""\n'
+        "        if self._live(name, sid, self._now()) is not None:\n"
+        "            self.touch\n",
+        "test_attack_stores.py::costs_the_same",
+    ),
+    Guard(
+        "no log line has what was sent",
+        READER,
+        'suspicious(self._runtime, "two cookies of the session\'s name")',
+        'suspicious(self._runtime, f"two cookies: {values}")',
+        "test_attack_logs.py::client_sends",
+    ),
+    Guard(
+        "names of routes are escaped",
+        "session_dict/locker.py",
+        '"%s: the route %r did not get its session: %s"',
+        '"%s: the route %s did not get its session: %s"',
+        "test_attack_logs.py::name_of_a_route",
+    ),
+    Guard(
+        "names of holders are escaped",
+        "locks.py",
+        'f"held by the route {entry.holder.label!r}"',
+        'f"held by the route {entry.holder.label}"',
+        "test_attack_logs.py::name_of_a_route",
+    ),
+    Guard(
+        "answers vary by cookie",
+        "exchange.py",
+        "if self.accessed:",
+        "if False:",
+        "test_attack_caches.py::one_user and memory-careless",
+    ),
+    Guard(
+        "a cookie is not stored by caches",
+        "exchange.py",
+        'headers["cache-control"] = "no-store"',
+        "pass",
+        "test_attack_caches.py::no_cookie_of and memory-careless",
+    ),
+    Guard(
+        "weak keys are refused",
+        "interfaces/keys.py",
+        "if _is_made_up(raw) or _is_typed(",
+        "if False and (lambda *_: True)(",
+        "test_attack_keys.py::each_weak",
+    ),
+    Guard(
+        "published keys are refused",
+        "interfaces/keys.py",
+        "if raw in _PUBLISHED:",
+        "if False:",
+        "test_attack_keys.py::each_weak",
+    ),
+    Guard(
+        "the next head is read",
+        "interfaces/in_cookie.py",
+        "MAX_COOKIE_BYTES if self._room is None else min(MAX_COOKIE_BYTES, self._room())",
+        "MAX_COOKIE_BYTES",
+        "../app/test_in_cookie.py::leave_the_server_reachable",
+    ),
+    Guard(
+        "an older cookie opens no block",
+        "interfaces/fan_out.py",
+        "if self.master_lives_in_cookie and record is not None and _reads_on(record):",
+        "if False:",
+        "../app/test_in_cookie.py::opens_no_block",
+    ),
+    Guard(
+        "an older cookie is not touched",
+        "interfaces/in_cookie.py",
+        "if record is None or record.version != version or self._is_former:",
+        "if record is None or record.version != version:",
+        "../app/test_in_cookie.py::bring_an_older_cookie_back",
+    ),
+]
+
+
+def notices(guard: Guard, copy: Path) -> bool:
+    """Take the guard away in `copy`, run its test, put it back; say whether the test failed."""
+    file = copy / "sanic_cookies" / guard.file
+    whole = file.read_text("utf-8")
+    if whole.count(guard.text) != 1:
+        raise SystemExit(f"{guard.name}: the guard is not in {guard.file} once; mend this table")
+    file.write_text(whole.replace(guard.text, guard.without), "utf-8")
+    path, _, names = guard.test.partition("::")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += [str(copy / "tests" / "adversity" / path), "-k", names]
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True
+        )
+    finally:
+        file.write_text(whole, "utf-8")
+    # 1 is a test that failed; anything else is a test that passed, or was not even found.
+    return done.returncode == 1
+
+
+def main(wanted: str = "") -> int:
+    """Try each guard whose name holds `wanted`; return how many would not be missed."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "copy"
+        ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "mutants", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        for guard in GUARDS:
+            if wanted in guard.name:
+                noticed = notices(guard, copy)
+                missed += not noticed
+                print(f"{'noticed' if noticed else 'NOT NOTICED':12} {guard.name}", flush=True)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))
