@@ -1,64 +1,33 @@
-"""The document on security is true: its apps are served, its calls print what they show."""
+"""The document on security is true beyond its blocks, which all pages have checked."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sanic import Sanic
 
-from curl import calls_in, outputs_of
-from documents import blocks, code, links, rows
+from documents import ROOT, blocks, code, links, rows, run
 from harness import Browser, serve
-from programs import ROOT
-from sanic_cookies.cli import _key, main
+from sanic_cookies.cli import _key
 from sanic_cookies.exchange import _REST_OF_HEAD
 from sanic_cookies.interfaces.seals import _NONCE, _SALT
 from sanic_cookies.settings import Settings
 
 DOCUMENT, POLICY = ROOT / "docs" / "security.md", ROOT / "SECURITY.md"
-BLOCKS = blocks(DOCUMENT)
-
-
-@pytest.fixture(autouse=True)
-def _apps_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks name their apps as they like."""
-    monkeypatch.setattr(Sanic, "test_mode", True)
-    monkeypatch.setattr(Sanic, "_app_registry", {})
-
-
-def app_of(text: str, directory: Path) -> Any:
-    """Carry out a block as a program of its own; return its app."""
-    program = directory / "program.py"
-    program.write_text(text)
-    names: dict[str, Any] = {}
-    exec(compile(text, program, "exec"), names)  # noqa: S102 - our own document
-    return names["app"]
-
-
-def test_each_block_is_run_below() -> None:
-    """No block stands there that nobody tries."""
-    assert [block.language for block in BLOCKS] == ["python", "console", "sh", "python"]
-
-
-async def test_a_listener_hears_of_two_cookies(tmp_path: Path) -> None:
-    """The calls print what the listener has written down."""
-    listener, calls = BLOCKS[:2]
-    made = calls_in(calls.text)
-    async with serve(app_of(listener.text, tmp_path)) as url:
-        assert await outputs_of(made, url, {}) == [call.output for call in made]
 
 
 async def test_sealed_sessions_end_and_only_the_newest_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The app runs with the keys that the command prints, and keeps what is said below it."""
-    assert BLOCKS[2].text.split() == ["sanic-cookies", "key"]
-    assert main(["key"]) == 0
-    monkeypatch.setenv("COOKIE_KEYS", f"{capsys.readouterr().out.strip()},{_key()}")
-    async with serve(app_of(BLOCKS[3].text, tmp_path)) as url, Browser(url) as browser:
+    """The app keeps what is said below it, with keys as the command prints them."""
+    monkeypatch.setattr(Sanic, "test_mode", True)
+    monkeypatch.setattr(Sanic, "_app_registry", {})
+    monkeypatch.setenv("COOKIE_KEYS", f"{_key()},{_key()}")
+    [block] = [each for each in blocks(DOCUMENT) if "revocations=" in each.text]
+    app = run(block.text, tmp_path)["app"]
+    async with serve(app) as url, Browser(url) as browser:
         await browser.post("/login/ann")
         copies = [browser.copy()]
         for text in ("one", "two"):
