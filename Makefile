@@ -71,6 +71,11 @@ test: $(VENV)/.dev ## Run all tests and report the coverage
 test-fast: $(VENV)/.dev ## Run the tests up to the first failure, without coverage
 	$(BIN)/python -m pytest -x $(ARGS)
 
+# Found examples are shrunk here, which the suite leaves out, and ARGS='-k redis' takes one kind of store.
+.PHONY: property
+property: $(VENV)/.dev ## Try many random runs of several browsers against the model, for minutes
+	PROPERTY_EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python -m pytest tests/property $(ARGS)
+
 # Playwright's own browser comes over the network, and on Linux it may lack libraries: then
 # "playwright install --with-deps chromium", as root, brings them.
 .PHONY: test-browser

@@ -7,6 +7,7 @@ it can show neither concurrency nor a session.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -18,6 +19,8 @@ from sanic import Sanic
 from servers import bind_free_port
 
 _numbers = count()
+# One for all: reading the machine's certificates takes longer than most tests.
+_TLS = ssl.create_default_context()
 
 
 def make_app(**config: Any) -> Sanic:
@@ -63,7 +66,7 @@ class Browser:
     def __init__(self, url: str, *, host: str | None = None) -> None:
         self.cookies: dict[str, str] = {}
         self.headers = {} if host is None else {"host": host}
-        self._client = httpx.AsyncClient(base_url=url, timeout=30)
+        self._client = httpx.AsyncClient(base_url=url, timeout=30, verify=_TLS)
 
     async def __aenter__(self) -> Browser:
         return self
