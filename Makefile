@@ -114,6 +114,10 @@ bench: $(VENV)/.dev ## Measure us and our peers side by side, in about ten minut
 bench-quick: $(VENV)/.dev ## The same in about two minutes, to have a look
 	$(BIN)/python -m benchmarks.compare --quick $(ARGS)
 
+.PHONY: bench-growth
+bench-growth: $(VENV)/.dev ## Measure what a session costs among a thousand and a million
+	$(BIN)/python -m benchmarks.growth $(ARGS)
+
 .PHONY: bench-cpu
 bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and bare
 	$(BIN)/python -m benchmarks.instructions --cpu $(ARGS)
@@ -121,6 +125,10 @@ bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and
 .PHONY: bench-instructions
 bench-instructions: $(VENV)/.dev ## The same, and count instructions with valgrind
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
+
+.PHONY: bench-chart
+bench-chart: $(VENV)/.dev ## Make the chart and the tables of README and docs from a run
+	$(BIN)/python -m benchmarks.publish $(ARGS)
 
 .PHONY: build
 build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/

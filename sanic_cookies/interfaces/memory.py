@@ -185,7 +185,9 @@ class _Shelf:
         # Sets: one that was planned for two seconds is planned once after the first of them.
         self._due: dict[int, set[str]] = {}
         self._seconds: list[int] = []  # heap of the keys of _due
-        self._users: dict[str, set[str]] = {}
+        # A set only where there is more than one: most users have one session, and a set of one
+        # would be a third of what the session takes.
+        self._users: dict[str, str | set[str]] = {}
 
     def put(self, record: Record) -> None:
         """Store `record`, and remember when to look at it unless an earlier look is planned."""
@@ -194,7 +196,7 @@ class _Shelf:
             self._unlink(known)
         self.records[record.sid] = record
         if record.user_key is not None:
-            self._users.setdefault(record.user_key, set()).add(record.sid)
+            self._link(record.user_key, record.sid)
         if known is None or record.expires_at < known.expires_at:
             self._plan(record)
 
@@ -206,14 +208,25 @@ class _Shelf:
 
     def sids_of(self, user_key: str) -> list[str]:
         """Return the sids of a user's records, expired ones included."""
-        return list(self._users.get(user_key, ()))
+        sids = self._users.get(user_key, ())
+        return [sids] if isinstance(sids, str) else list(sids)
+
+    def _link(self, user_key: str, sid: str) -> None:
+        sids = self._users.setdefault(user_key, sid)
+        if isinstance(sids, set):
+            sids.add(sid)
+        elif sids != sid:
+            self._users[user_key] = {sids, sid}
 
     def _unlink(self, record: Record) -> None:
-        sids = self._users.get(record.user_key or "")
-        if sids is not None:
+        user_key = record.user_key or ""
+        sids = self._users.get(user_key)
+        if isinstance(sids, set):
             sids.discard(record.sid)
-            if not sids:
-                del self._users[record.user_key or ""]
+            if len(sids) == 1:
+                self._users[user_key] = sids.pop()
+        elif sids == record.sid:
+            del self._users[user_key]
 
     def _plan(self, record: Record) -> None:
         second = int(record.expires_at) + 1

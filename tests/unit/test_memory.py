@@ -396,3 +396,27 @@ async def test_a_touch_of_another_version_does_nothing(store: InMemory, clock: C
     assert before is not None
     assert after is not None
     assert (after.expires_at, after.last_seen) == (before.expires_at, before.last_seen)
+
+
+MOVES = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, "", "ada", "bob"])))
+
+
+@given(MOVES, st.integers(0, 4))
+async def test_whoever_has_a_session_its_user_finds_it(
+    moves: list[tuple[int, str | None]], ended: int
+) -> None:
+    """However often sessions change hands, each user finds his own, one or many, and no other."""
+    store, owner, version = InMemory(clock=Clock(0.0)), dict[str, str | None](), 0
+    for number, user in moves:
+        sid, version = f"{number:022}", version + 1
+        draft = a_draft(sid=sid, version=version, user_key=user)
+        assert await store.create(draft) or await store.save(draft) is Outcome.SAVED
+        owner[sid] = user
+    await store.delete("session", f"{ended:022}")
+    owner.pop(f"{ended:022}", None)
+
+    for user in ("", "ada", "bob"):
+        found = {record.sid for record in await store.records_of("session", user)}
+        assert found == {sid for sid, each in owner.items() if each == user}
+    users = {user for user in owner.values() if user is not None}
+    assert store._shelf("session")._users.keys() == users

@@ -1,0 +1,397 @@
+"""What a session costs when there are a thousand of them, and when there are a million.
+
+    python -m benchmarks.growth [--most 1000000] [--stores memory redis postgres] [--json FILE]
+
+For each store: CPU of a read and of a locked write, client and store together, at each size in
+interleaved rounds; and the bytes that a session takes. In memory also how long the clean-up keeps
+the event loop at a time, when all sessions end in one hour and when all end in one second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+import psutil
+import redis.asyncio
+import uvloop
+
+from benchmarks.peers.common import DATA
+from benchmarks.rig import ROOT, Cores, cpu_seconds, facts
+from benchmarks.servers import Postgres, RedisServer
+from sanic_cookies import AsyncPG, InMemory, Redis
+from sanic_cookies.codec import JSONCodec
+from sanic_cookies.content import Content, Identity, pack
+from sanic_cookies.record import Claim, Draft, Granted, Outcome
+
+NAME, HOUR = "session", 3600.0
+ROUNDS, TIMES = 7, {"memory": 3000, "redis": 400, "postgres": 200}
+SECRET_HASH = hashlib.sha256(b"of all of them").digest()
+CLEAN_JSON = JSONCodec().encode(DATA)
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+CHUNK = 20_000
+
+# A copy of one session under many ids, made where the sessions are: a million in seconds.
+FILL_REDIS = """
+local blob = redis.call('DUMP', KEYS[1])
+for number = tonumber(ARGV[2]), tonumber(ARGV[3]) - 1 do
+  local sid = string.sub(redis.sha1hex(tostring(number)), 1, 22)
+  redis.call('RESTORE', ARGV[1] .. sid, 3600000, blob, 'REPLACE')
+end
+"""
+BACKENDS = """
+SELECT pid FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+FILL_POSTGRES = """
+INSERT INTO {table} (sid, name, version, secret_hash, val, expires_at, user_key)
+SELECT left(encode(sha256(number::text::bytea), 'hex'), 22), name, version, secret_hash, val,
+       expires_at + make_interval(secs => number % 3600), 'user-' || number
+FROM {table}, generate_series(0, $2::int - 1) AS number WHERE sid = $1
+"""
+
+
+def payload(user: str | None = None) -> bytes:
+    """Return a session's content as the library encodes it."""
+    who = None if user is None else Identity(user, since=0.0, agent=AGENT, address="203.0.113.7")
+    return pack(JSONCodec(), Content(data=dict(DATA), identity=who))
+
+
+def draft(sid: str, version: int = 1, **changes: Any) -> Draft:
+    """Return a write of a session."""
+    values = {"secret_hash": SECRET_HASH, "payload": payload(), "ttl": HOUR, **changes}
+    return Draft(NAME, sid, version, **values)
+
+
+def sid_in_memory(number: int) -> str:
+    """Return the id of a session, as long as a real one and never made twice."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:22]
+
+
+sid_in_postgres = sid_in_memory
+
+
+def sid_in_redis(number: int) -> str:
+    """Return what FILL_REDIS calls a session."""
+    return hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()[:22]
+
+
+# The two operations.
+
+
+async def read(interface: Any, sid: str) -> None:
+    """Read a session, as `peek` does."""
+    if await interface.fetch(NAME, sid) is None:
+        raise RuntimeError(f"{interface!r} has lost {sid}")
+
+
+async def locked_write(interface: Any, sid: str) -> None:
+    """Read and write a session under its lease, if the interface has leases, as a block does."""
+    if isinstance(interface, InMemory):
+        record = await interface.fetch(NAME, sid)
+        if record is None:
+            raise RuntimeError(f"{interface!r} has lost {sid}")
+        outcome = await interface.save(draft(sid, record.version + 1))
+    else:
+        claim = Claim(random.randbytes(16).hex(), 10.0, SECRET_HASH)
+        granted = await interface.acquire(NAME, sid, claim)
+        if not isinstance(granted, Granted):
+            raise RuntimeError(f"{interface!r} gave no lease: {granted!r}")
+        write = draft(sid, granted.record.version + 1)
+        outcome = await interface.commit(write, claim.token, True)
+    if outcome is not Outcome.SAVED:
+        raise RuntimeError(f"{interface!r} has not saved: {outcome}")
+
+
+Operation = Callable[[Any, str], Awaitable[None]]
+OPERATIONS: dict[str, Operation] = {"read": read, "write": locked_write}
+
+
+async def compare(
+    places: dict[int, Any], sids: Callable[[int], str], times: int, cpu: Callable[[], float]
+) -> dict[str, dict[int, float]]:
+    """Return the microseconds of CPU of each operation at each size: medians of the rounds."""
+    samples: dict[str, dict[int, list[float]]] = {
+        operation: {size: [] for size in places} for operation in OPERATIONS
+    }
+    for _ in range(ROUNDS):
+        for operation, run in OPERATIONS.items():
+            for size, interface in places.items():
+                chosen = [sids(random.randrange(size)) for _ in range(times)]
+                before = cpu()
+                for sid in chosen:
+                    await run(interface, sid)
+                samples[operation][size].append((cpu() - before) / times * 1e6)
+    return {
+        operation: {size: median(each) for size, each in by_size.items()}
+        for operation, by_size in samples.items()
+    }
+
+
+# The stores.
+
+
+async def in_memory(sizes: Sequence[int]) -> dict[str, Any]:
+    """Measure `InMemory`."""
+    places = {size: InMemory() for size in sizes}
+    for size, interface in places.items():
+        for number in range(size):
+            await interface.create(draft(sid_in_memory(number)))
+    gc.collect()
+    found: dict[str, Any] = dict(
+        await compare(places, sid_in_memory, TIMES["memory"], time.process_time)
+    )
+    most = max(sizes)
+    found["bytes"] = {kind: memory_of(kind, most) for kind in ("anonymous", "logged in")}
+    found["slices"] = {
+        "over an hour": await longest_slices(most, HOUR),
+        "in one second": await longest_slices(most, 0.0),
+    }
+    return found
+
+
+def memory_of(kind: str, size: int) -> float:
+    """Return the bytes of a session above its JSON, measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--fill", kind, "--most", str(size)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return float(done.stdout)
+
+
+async def fill_memory(kind: str, size: int) -> float:
+    """Make sessions of one kind in this process; return how many bytes one takes above its JSON.
+
+    A logged-in one has a user, was rotated at login, and was saved once more after that.
+    """
+    interface, process = InMemory(), psutil.Process()
+    gc.collect()
+    before = process.memory_info().rss
+    for number in range(size):
+        sid = sid_in_memory(number)
+        await interface.create(draft(sid, ttl=1 + HOUR * number / size))
+        if kind == "logged in":
+            user = f"user-{number}"
+            new = hashlib.sha256(sid.encode()).digest()
+            old = hashlib.sha256(new).digest()
+            rotation = {"rotated": True, "secret_hash": new, "previous_hash": old}
+            content = payload(user)
+            await interface.save(
+                draft(sid, 2, payload=content, user_key=user, grace=15.0, **rotation)
+            )
+            await interface.save(draft(sid, 3, payload=payload(user), user_key=f"user-{number}"))
+    gc.collect()
+    return (process.memory_info().rss - before) / size - len(CLEAN_JSON)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+async def longest_slices(size: int, spread: float) -> dict[str, float]:
+    """Forget sessions that are all over; return how long the clean-up works at a stretch.
+
+    Args:
+        size: How many.
+        spread: Over how many seconds their ends lie.
+
+    Returns:
+        Milliseconds of the longest slice and of 99 of 100, both of this thread's own CPU: what
+        other programs take meanwhile is not the clean-up's doing. And seconds for all.
+    """
+    clock = Clock()
+    interface = InMemory(clock=clock)
+
+    for number in range(size):
+        ttl = 1.0 + spread * number / size
+        await interface.create(draft(sid_in_memory(number), ttl=ttl))
+    clock.now += 2 * HOUR
+    slices, sweep = [], interface.sweep()
+    while True:  # a slice is what runs between two awaits
+        began = time.thread_time()
+        try:
+            sweep.send(None)
+        except StopIteration:
+            break
+        finally:
+            slices.append((time.thread_time() - began) * 1e3)
+    if len(interface):
+        raise RuntimeError(f"{len(interface)} sessions were not forgotten")
+    slices.sort()
+    return {
+        "longest_ms": slices[-1],
+        "p99_ms": slices[len(slices) * 99 // 100],
+        "seconds": sum(slices) / 1e3,
+    }
+
+
+async def in_redis(sizes: Sequence[int]) -> dict[str, Any]:
+    """Measure `Redis`, a database for each size."""
+    with RedisServer() as server:
+        url = server.url.rpartition("/")[0]
+        places, used = {}, {}
+        for number, size in enumerate(sizes):
+            interface = Redis(f"{url}/{number}")
+            await interface.open()
+            await interface.create(draft("template"))
+            places[size] = interface
+            async with redis.asyncio.from_url(f"{url}/{number}") as client:
+                before = (await client.info("memory"))["used_memory"]
+                await fill_redis(client, size)
+                used[size] = ((await client.info("memory"))["used_memory"] - before) / size
+        found: dict[str, Any] = dict(
+            await compare(
+                places,
+                sid_in_redis,
+                TIMES["redis"],
+                lambda: time.process_time() + cpu_seconds(server.pid),
+            )
+        )
+        found["bytes"] = {"anonymous": used[max(sizes)], **await bytes_of_logins(url, len(sizes))}
+        for interface in places.values():
+            await interface.close()
+    return found
+
+
+async def fill_redis(client: Any, size: int) -> None:
+    """Copy the template under as many ids."""
+    script = client.register_script(FILL_REDIS)
+    [template] = [key async for key in client.scan_iter("*template*")]
+    prefix = template.decode().removesuffix("template")
+    for first in range(0, size, CHUNK):
+        await script(keys=[template], args=[prefix, first, min(size, first + CHUNK)])
+
+
+async def bytes_of_logins(url: str, database: int, count: int = 5_000) -> dict[str, float]:
+    """Return the bytes of a session that has a user, his place in the index included."""
+    interface = Redis(f"{url}/{database}")
+    await interface.open()
+    async with redis.asyncio.from_url(f"{url}/{database}") as client:
+        before = (await client.info("memory"))["used_memory"]
+        for number in range(count):
+            user = f"user-{number}"
+            await interface.create(
+                draft(sid_in_redis(number), payload=payload(user), user_key=user)
+            )
+        used = (await client.info("memory"))["used_memory"] - before
+    await interface.close()
+    return {"logged in": used / count}
+
+
+async def in_postgres(sizes: Sequence[int]) -> dict[str, Any]:
+    """Measure `AsyncPG`, a table for each size."""
+    with Postgres() as server:
+        places = {}
+        connection = await asyncpg.connect(server.url)
+        for size in sizes:
+            table = f"sessions_{size}"
+            interface = AsyncPG(server.url, table=table, sweep_every=0, max_size=2)
+            await interface.open()
+            await interface.create_table()
+            await interface.create(draft("template"))
+            await connection.execute(FILL_POSTGRES.format(table=table), "template", size)
+            places[size] = interface
+        sizes_of = await postgres_sizes(connection, f"sessions_{max(sizes)}", max(sizes))
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
+        for interface in places.values():
+            await locked_write(interface, sid_in_postgres(0))  # so that it has its connections
+        backends = [row["pid"] for row in await connection.fetch(BACKENDS)]
+
+        def cpu() -> float:
+            return time.process_time() + sum(map(cpu_seconds, backends))
+
+        found: dict[str, Any] = dict(await compare(places, sid_in_postgres, TIMES["postgres"], cpu))
+        found["bytes"] = sizes_of
+        await connection.close()
+        for interface in places.values():
+            await interface.close()
+    return found
+
+
+async def postgres_sizes(connection: Any, table: str, rows: int) -> dict[str, float]:
+    """Return the bytes of a row, in the table and in each of its indexes."""
+    found = {"table": await connection.fetchval("SELECT pg_table_size($1::regclass)", table)}
+    for index in await connection.fetch(
+        "SELECT indexrelid::regclass::text AS name, pg_relation_size(indexrelid) AS size "
+        "FROM pg_index WHERE indrelid = $1::regclass ORDER BY 1",
+        table,
+    ):
+        found[index["name"].removeprefix(f"{table}_")] = index["size"]
+    return {name: size / rows for name, size in {**found, "all": sum(found.values())}.items()}
+
+
+STORES = {"memory": in_memory, "redis": in_redis, "postgres": in_postgres}
+
+
+def steepest(by_size: dict[int, float]) -> float:
+    """Return what an operation costs at the largest size, as a multiple of the smallest."""
+    return by_size[max(by_size)] / by_size[min(by_size)]
+
+
+def lines(results: dict[str, Any]) -> list[str]:
+    """Return the results as text."""
+    shown = []
+    for store, found in results["stores"].items():
+        for operation in OPERATIONS:
+            by_size = {int(size): value for size, value in found[operation].items()}
+            cells = "".join(f"{size:>13,}: {value:7.2f}" for size, value in by_size.items())
+            label = f"{store}, {operation}"
+            shown.append(f"{label:16}us of CPU at{cells}   x {steepest(by_size):.2f}")
+        shown += [
+            f"{store}, a session, {kind}: {value:,.0f} B" + " above its JSON" * (store == "memory")
+            for kind, value in found["bytes"].items()
+        ]
+        shown += [
+            f"{store}, all end {kind}: longest slice {each['longest_ms']:.2f} ms, "
+            f"99 % below {each['p99_ms']:.2f} ms, {each['seconds']:.1f} s for all"
+            for kind, each in found.get("slices", {}).items()
+        ]
+    return shown
+
+
+async def run(stores: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
+    """Measure some stores."""
+    cores = Cores()
+    results: dict[str, Any] = {"facts": facts(cores.note), "sizes": list(sizes), "stores": {}}
+    for store in stores:
+        print(f"{store}: filling and measuring", file=sys.stderr)
+        results["stores"][store] = await STORES[store](sizes)
+    return results
+
+
+def main() -> None:
+    """Measure, print, store."""
+    parser = argparse.ArgumentParser(description="Measure sessions as they grow in number.")
+    parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/growth.json")
+    parser.add_argument("--fill", choices=("anonymous", "logged in"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.fill:
+        print(asyncio.run(fill_memory(given.fill, given.most)))
+        return
+    sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size < given.most]
+    results = uvloop.run(run(given.stores, [*sizes, given.most]))
+    given.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(*lines(results), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
