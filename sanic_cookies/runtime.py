@@ -11,6 +11,7 @@ from .background import Background
 from .hub import Hub
 from .interfaces.fan_out import FanOut
 from .locks import LockTable
+from .meter import Meter
 from .settings import Settings
 from .stats import Stats
 
@@ -32,6 +33,7 @@ class Runtime:
         emit: Tells listeners of an event: `emit("saved", sid=...)`.
         stats: What locks and stores have done so far.
         hub: Who wants to hear at once that a session has ended.
+        meter: Told how long locks and stores take; None if nobody measures.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Runtime:
     emit: Emit
     stats: Stats = field(default_factory=Stats)
     hub: Hub = field(default_factory=Hub)
+    meter: Meter | None = None
 
 
 def suspicious(runtime: Runtime, event: str, sid: str = "", **context: Any) -> None:

@@ -18,6 +18,7 @@ from .interfaces.fan_out import FanOut
 from .interfaces.guard import Budget
 from .interfaces.memory import InMemory
 from .locks import LockTable
+from .meter import Meter
 from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
@@ -108,6 +109,7 @@ class Session:
         self.handshake_checks: list[Check] = []
         self._interfaces: list[AnyInterface] = []
         self._runtime: Runtime | None = None
+        self._meter: Meter | None = None
         self.serving = False
         self._app: Sanic[Any, Any] | None = None
         self._default_master = master_interface is None
@@ -287,8 +289,24 @@ class Session:
             on_error=settings.on_interface_error,
             background=background,
             on_failure=self._interface_failed,
+            meter=self._meter,
         )
-        self._runtime = Runtime(settings, store, LockTable(), background, self._emit)
+        self._runtime = Runtime(
+            settings, store, LockTable(), background, self._emit, meter=self._meter
+        )
+
+    def measure(self, meter: Meter) -> None:
+        """Have a meter told how long locks and stores take; see `sanic_cookies.metrics`.
+
+        Args:
+            meter: Told from now on, or until the next call.
+
+        Raises:
+            SessionConfigError: The server runs already.
+        """
+        self._require_stopped()
+        self._meter = meter
+        self.start()
 
     def make(self, exchange: Exchange) -> SessionDict:
         """Return the session of one request."""
@@ -328,6 +346,8 @@ class Session:
         """Tell the listeners of an event, after it has happened and outside of any lock."""
         if event in NEWS:
             self.runtime.hub.tell(context["sid"])
+        if self._meter is not None:
+            self._meter.happened(event)
         app, signal = self._app, SIGNALS[event]
         if app is None or app.signal_router.name_index.keys().isdisjoint(_ASKED_FOR_BY[event]):
             return

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 # Lowest first. A module may import those of the rows above its own. Modules are named as inside of
 # the package; "__init__" is the package itself.
 LAYERS = [
-    ["errors", "token", "background", "timers"],
+    ["errors", "token", "background", "timers", "meter"],
     ["record"],
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan"],
@@ -42,7 +42,7 @@ LAYERS = [
     ["session_dict"],
     ["wiring"],
     ["session"],
-    ["flash", "watch", "auth"],
+    ["flash", "watch", "auth", "metrics"],
     ["auth.registry", "auth.redirects", "auth.csrf", "auth.site_data", "auth.stamps"],
     ["auth.guards"],
     ["auth.loader", "auth.protect"],
@@ -83,6 +83,7 @@ FOREIGN = [
     ["sanic_ext", "ext"],
     ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire"))],
     ["asyncpg", "interfaces.pg_pool", "interfaces.pg_listener"],
+    ["prometheus_client", "metrics"],
     ["cryptography", "interfaces.seals"],
 ]
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from ..background import Background
 from ..errors import SessionStoreError, SessionUnavailable
+from ..meter import CallOutcome, Meter
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
 from .base import (
@@ -28,7 +29,7 @@ from .base import (
     SupportsLease,
     SupportsNews,
 )
-from .guard import Budget, Guard
+from .guard import Budget, Guard, OnCall
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -58,6 +59,7 @@ class FanOut:
         on_error: OnError,
         background: Background,
         on_failure: OnFailure | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """Combine interfaces.
 
@@ -68,7 +70,9 @@ class FanOut:
             on_error: What a failure of one of the others does: "log" or "raise".
             background: Where deletes are retried.
             on_failure: Told of each failed call, by interface and whether that is the master.
+            meter: Told of each call.
         """
+        self._meter = meter
         self._on_failure = on_failure
         self._timeout = timeout
         self._on_error = on_error
@@ -87,7 +91,19 @@ class FanOut:
         def failed(operation: str, cause: str) -> None:
             self._report(label, operation, cause, is_master)
 
-        return Guard(interface, self._timeout if is_master else OTHER_SECONDS, failed)
+        timeout = self._timeout if is_master else OTHER_SECONDS
+        return Guard(interface, timeout, failed, self._on_call(label, is_master))
+
+    def _on_call(self, label: str, is_master: bool) -> OnCall | None:
+        """Return what tells the meter of calls to one interface; None if nobody measures."""
+        meter, role = self._meter, "master" if is_master else "added"
+        if meter is None:
+            return None
+
+        def called(operation: str, seconds: float, outcome: CallOutcome) -> None:
+            meter.called(label, role, operation, seconds, outcome)
+
+        return called
 
     def _report(self, label: str, operation: str, cause: str, is_master: bool) -> None:
         """Log a failure: of the master each one, of the others one a minute."""
@@ -342,7 +358,7 @@ class BoundFanOut(FanOut):
         """Bind each interface that lives in a cookie; the others are shared as they are."""
         self._timeout, self._on_error = shared._timeout, shared._on_error
         self._background, self._failed_at = shared._background, shared._failed_at
-        self._on_failure = shared._on_failure
+        self._on_failure, self._meter = shared._on_failure, shared._meter
         self._cookies: list[tuple[str, BoundInterface]] = []
         guards = [
             self._bound(guard, index, name, cookie_name, read, room)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ..errors import SessionError, SessionStoreError
+from ..meter import CallOutcome
 from ..record import RecordUnreadable
 from ..timers import Timers
 from .base import Interface, LivesInCookie
@@ -26,6 +27,7 @@ DOWN_SECONDS = 1.0
 _READS = ("fetch", "acquire")
 
 OnFailure = Callable[[str, str], None]
+OnCall = Callable[[str, float, CallOutcome], None]
 
 
 class Budget:
@@ -80,6 +82,7 @@ class Guard:
         interface: Interface | LivesInCookie,
         timeout: float,
         on_failure: OnFailure | None = None,
+        on_call: OnCall | None = None,
     ) -> None:
         """Guard an interface.
 
@@ -87,6 +90,7 @@ class Guard:
             interface: The interface.
             timeout: Seconds that one call may take.
             on_failure: Told of each failure, by operation and class of the error; None to log it.
+            on_call: Told of each call, by operation, seconds and outcome; None if nobody measures.
         """
         # Any: whether it can do what it is asked for was settled when the session was made.
         self.interface: Any = interface
@@ -95,6 +99,7 @@ class Guard:
         self._timeout = timeout
         self._timers = Timers(timeout)
         self._on_failure = on_failure or self._log
+        self._on_call = on_call
         self._down_until: float | None = None
         self._probing = False
 
@@ -128,12 +133,15 @@ class Guard:
             RecordUnreadable: The store answered with something that is no record.
         """
         if self.is_down:
+            if self._on_call is not None:
+                self._on_call(method.__name__, 0.0, "down")
             raise SessionStoreError(f"{self.label} is taken as down")
         if budget.left <= 0:
             # Not even begun: what is cut off at once may have been carried out all the same.
             raise self._failed(method.__name__, TimeoutError(), hurried=True)
         probe = self._down_until is not None
         self._probing = self._probing or probe
+        outcome: CallOutcome = "cancelled"
         began = time.monotonic()
         # A call cut short because its request had spent its time says nothing of the store.
         hurried = budget.left < self._timeout
@@ -147,19 +155,23 @@ class Guard:
                 with _Deadline(self._timers):
                     result = await method(*args)
         except (SessionError, RecordUnreadable) as error:
-            self._down_until = None
+            self._down_until, outcome = None, "ok"
             if isinstance(error, RecordUnreadable) and method.__name__ not in _READS:
                 raise SessionStoreError("the record is unreadable") from error
             raise
         except Exception as error:
+            outcome = "failed"
             raise self._failed(method.__name__, error, hurried) from error
         else:
-            self._down_until = None
+            self._down_until, outcome = None, "ok"
             return result
         finally:
             if probe:
                 self._probing = False
-            budget.left -= time.monotonic() - began
+            took = time.monotonic() - began
+            budget.left -= took
+            if self._on_call is not None:
+                self._on_call(method.__name__, took, outcome)
 
     def _failed(self, operation: str, error: Exception, hurried: bool) -> SessionStoreError:
         if _means_down(error) and not (hurried and isinstance(error, TimeoutError)):

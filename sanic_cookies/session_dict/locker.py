@@ -122,7 +122,9 @@ class SessionLocker(SessionReader):
             self._judge(await self._fetch(credential))
             if self._status is not Status.LIVE:
                 return
-        deadline = began + settings.lock_timeout
+        deadline, meter = began + settings.lock_timeout, self._runtime.meter
+        if meter is not None:
+            meter.entering(1)
         try:
             hold = await locks.acquire(
                 key,
@@ -140,6 +142,9 @@ class SessionLocker(SessionReader):
         except SessionLockTimeout as error:
             self._report_timeout(error, credential.sid)
             raise
+        finally:
+            if meter is not None:
+                meter.entering(-1)
         self._entered(hold, contended, began)
 
     async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
@@ -174,8 +179,10 @@ class SessionLocker(SessionReader):
         self._held_since = now
         if self._hold is not None:
             hold.limit(self._runtime.settings.max_hold)
+        waited = now - began if contended else 0.0
+        if self._runtime.meter is not None:
+            self._runtime.meter.entered(waited)
         if contended:
-            waited = now - began
             stats.lock_waits += 1
             stats.lock_wait_seconds += waited
             if waited >= HELD_TOO_LONG:
@@ -313,6 +320,8 @@ class SessionLocker(SessionReader):
 
     def _report_hold(self) -> None:
         held = time.monotonic() - self._held_since
+        if self._runtime.meter is not None:
+            self._runtime.meter.left(held)
         if held < HELD_TOO_LONG:
             return
         self._runtime.stats.held_too_long += 1
