@@ -118,6 +118,10 @@ bench-quick: $(VENV)/.dev ## The same in about two minutes, to have a look
 bench-growth: $(VENV)/.dev ## Measure what a session costs among a thousand and a million
 	$(BIN)/python -m benchmarks.growth $(ARGS)
 
+.PHONY: bench-hot
+bench-hot: $(VENV)/.dev ## Measure two processes that want one session, and other locks beside us
+	$(BIN)/python -m benchmarks.hot $(ARGS)
+
 .PHONY: bench-cpu
 bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and bare
 	$(BIN)/python -m benchmarks.instructions --cpu $(ARGS)

@@ -13,6 +13,7 @@ from bench_run import a_run
 from benchmarks import chart, publish, tables
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
 from benchmarks.goals import GOALS, applicable
+from benchmarks.hot import outcome
 from benchmarks.instructions import measured as between_marks
 from benchmarks.instructions import totals
 from benchmarks.load import Connection, cookie_of, exactly, measure, request
@@ -169,6 +170,21 @@ def test_counts_are_cut_at_the_marks() -> None:
     parts = [f"version: 1\nsummary: {n}\ntotals: {n}\n" for n in (9000, 300, 40, 500)]
 
     assert between_marks(totals(parts)) == [300, 500]
+
+
+def test_what_is_lost_or_unfair_on_a_hot_session_shows() -> None:
+    """Increments that are not there, the client that starves, the request that waited longest."""
+    times = [[0.001] * 98, [0.001] * 98, [0.001, 0.5]]
+    found = outcome(2.0, times, failed=3, kept=190)
+
+    assert (found.rate, found.lost, found.failed) == (99.0, 8, 3)
+    assert (found.p99_ms, found.worst_ms) == (1.0, 500.0)
+    assert found.least_share == pytest.approx(2 / 66)
+
+
+def test_a_client_that_gets_nothing_has_no_share() -> None:
+    """Whoever never came through is in the figures, not left out of them."""
+    assert outcome(1.0, [[0.1], []], failed=0, kept=1).least_share == 0
 
 
 def test_a_cookie_is_taken_from_a_response() -> None:
