@@ -36,12 +36,13 @@ def main() -> None:
             env={**os.environ, "PORT": str(port)},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             cookie = first_cookie(port, demo)
             saved = time.perf_counter()
         finally:
-            os.killpg(demo.pid, signal.SIGTERM)
+            os.killpg(demo.pid, signal.SIGKILL)
             demo.wait()
     print(f"git clone      {cloned - began:6.1f} s")
     print(f"make demo      {saved - cloned:6.1f} s until a session was saved ({cookie})")
@@ -65,7 +66,7 @@ def first_cookie(port: int, demo: subprocess.Popen[bytes]) -> str:
             return ask.getresponse().headers["set-cookie"].partition("=")[0]
         except OSError:
             time.sleep(0.1)
-    raise SystemExit("make demo did not serve")
+    raise SystemExit("make demo did not serve: run it to see why")
 
 
 if __name__ == "__main__":

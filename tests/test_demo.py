@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from programs import environment, running
 DEMO = "examples.demo"
 HTML = {"accept": "text/html"}
 PASSWORD = "correct horse"
+_people = count()
 
 
 class Person(Browser):
@@ -72,12 +74,19 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Iterator[str]:
-    """The demo in memory."""
-    users = str(tmp_path / "users.sqlite3")
-    with running(DEMO, tmp_path / "log", USERS_FILE=users) as url:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo in memory, one for all tests that need no other."""
+    directory = tmp_path_factory.mktemp("demo")
+    users = str(directory / "users.sqlite3")
+    with running(DEMO, directory / "log", USERS_FILE=users) as url:
         yield url
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of somebody new."""
+    return f"ada{next(_people)}"
 
 
 async def test_in_and_out(url: str) -> None:
@@ -146,12 +155,12 @@ async def answers(socket: ClientConnection) -> None:
     await (await socket.ping())
 
 
-async def test_places_are_ended_one_by_one_and_all_at_once(one: str) -> None:
+async def test_places_are_ended_one_by_one_and_all_at_once(one: str, name: str) -> None:
     """One's own places can be ended, nobody else's."""
     async with Person(one) as laptop, Person(one) as phone, Person(one) as eve:
-        await laptop.sign_up("ada")
-        await phone.send("/sign-in", name="ada", password=PASSWORD, remember="yes")
-        await eve.sign_up("eve")
+        await laptop.sign_up(name)
+        await phone.send("/sign-in", name=name, password=PASSWORD, remember="yes")
+        await eve.sign_up(f"eve {name}")
         page = (await laptop.get("/devices")).text
         [sid] = re.findall(r'action="/devices/([\w-]{22})/end"', page)
         assert page.count("remembered") == 1
@@ -161,31 +170,31 @@ async def test_places_are_ended_one_by_one_and_all_at_once(one: str) -> None:
         assert (await laptop.send("/devices", f"/devices/{sid}/end")).status_code == 303
         assert not await phone.is_in()
 
-        await phone.send("/sign-in", name="ada", password=PASSWORD)
+        await phone.send("/sign-in", name=name, password=PASSWORD)
         await laptop.send("/devices", "/devices/others/end")
         assert (await laptop.is_in(), await phone.is_in()) == (True, False)
-        await phone.send("/sign-in", name="ada", password=PASSWORD)
+        await phone.send("/sign-in", name=name, password=PASSWORD)
         gone = await laptop.send("/devices", "/devices/all/end")
         assert (gone.headers["location"], laptop.cookies) == ("/", {})
         assert not await phone.is_in()
         assert await eve.is_in()
 
 
-async def test_remembered_cookies_outlive_the_browser(one: str) -> None:
+async def test_remembered_cookies_outlive_the_browser(one: str, name: str) -> None:
     """With the box ticked, the cookie is kept for 30 days; without it, until the browser ends."""
     async with Person(one) as ada:
-        await ada.sign_up("ada")
-        plain = await ada.send("/sign-in", name="ada", password=PASSWORD)
-        kept = await ada.send("/sign-in", name="ada", password=PASSWORD, remember="yes")
+        await ada.sign_up(name)
+        plain = await ada.send("/sign-in", name=name, password=PASSWORD)
+        kept = await ada.send("/sign-in", name=name, password=PASSWORD, remember="yes")
 
         assert "Max-Age" not in plain.headers["set-cookie"]
         assert f"Max-Age={30 * 24 * 3600}" in kept.headers["set-cookie"]
 
 
-async def test_deleting_the_account_asks_for_a_fresh_login(one: str) -> None:
+async def test_deleting_the_account_asks_for_a_fresh_login(one: str, name: str) -> None:
     """A page of its own asks for the password; then the account goes, and its sessions with it."""
     async with Person(one) as ada:
-        await ada.sign_up("ada")
+        await ada.sign_up(name)
         assert (await ada.get("/account", headers=HTML)).status_code == 200
         right = await ada.send("/confirm", password=PASSWORD, next="/account")
         wrong = await ada.send("/confirm", password="wrong", next="/account")
@@ -193,7 +202,7 @@ async def test_deleting_the_account_asks_for_a_fresh_login(one: str) -> None:
         assert wrong.status_code == 401
         gone = await ada.send("/account", "/account/delete")
         assert (gone.status_code, ada.cookies) == (303, {})
-        again = await ada.send("/sign-in", name="ada", password=PASSWORD)
+        again = await ada.send("/sign-in", name=name, password=PASSWORD)
         assert again.status_code == 401
 
 
@@ -206,14 +215,12 @@ async def test_deleting_the_account_asks_for_a_fresh_login(one: str) -> None:
         {"name": "ada", "password": "short"},
         {"name": "ada", "password": "x" * 257},
         {"name": "<script>alert(1)</script>", "password": ""},
-        {"name": "taken", "password": PASSWORD},
     ],
     ids=lambda fields: fields["name"][:9] + "-" + fields["password"][:9],
 )
 async def test_what_cannot_be_an_account(one: str, fields: dict[str, str]) -> None:
     """What is typed wrong is told, escaped, and makes no account."""
-    async with Person(one) as taken, Person(one) as person:
-        await taken.sign_up("taken")
+    async with Person(one) as person:
         refused = await person.send("/sign-up", **fields)
 
         assert (refused.status_code, 'role="alert"' in refused.text) == (422, True)
@@ -221,17 +228,27 @@ async def test_what_cannot_be_an_account(one: str, fields: dict[str, str]) -> No
         assert not await person.is_in()
 
 
-async def test_forged_and_foreign_requests(one: str) -> None:
+async def test_a_name_is_given_once(one: str, name: str) -> None:
+    """However it is written."""
+    async with Person(one) as first, Person(one) as second:
+        await first.sign_up(name)
+        refused = await second.send("/sign-up", name=f" {name.upper()} ", password=PASSWORD)
+
+        assert (refused.status_code, "That name is taken." in refused.text) == (422, True)
+        assert not await second.is_in()
+
+
+async def test_forged_and_foreign_requests(one: str, name: str) -> None:
     """Without the token, from another site, or on to another site: refused."""
     async with Person(one) as ada, Person(one) as victim:
-        await ada.sign_up("ada")
+        await ada.sign_up(name)
         bare = await ada.post("/sign-out")
         foreign = {**HTML, "sec-fetch-site": "cross-site"}
-        signed_in = await victim.post("/sign-in", headers=foreign, data={"name": "ada"})
+        signed_in = await victim.post("/sign-in", headers=foreign, data={"name": name})
         assert (bare.status_code, signed_in.status_code) == (403, 403)
         assert await ada.is_in()
 
-        fields = {"name": "ada", "password": PASSWORD, "next": "//evil.example/"}
+        fields = {"name": name, "password": PASSWORD, "next": "//evil.example/"}
         done = await victim.send("/sign-in", **fields)
         assert (done.status_code, done.headers["location"]) == (303, "/")
 
