@@ -193,18 +193,18 @@ WAYS: dict[str, tuple[str, Callable[[str], Way]]] = {
 }
 
 
-async def work(
-    name: str, url: str, counter: str, start: float, seconds: float, hold: float
-) -> None:
-    """Be one of the processes; print what each task did."""
+async def work(name: str, url: str, counter: str, seconds: float, hold: float) -> None:
+    """Be one of the processes: begin when told to, and print what each task did."""
     way = WAYS[name][1](url)
     await way.open()
     done, waits = [0] * TASKS, []
     turn = way.turn(counter)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    start = time.perf_counter()
 
     async def task(number: int) -> None:
-        while time.time() < start + seconds:
-            began = time.perf_counter()
+        while (began := time.perf_counter()) < start + seconds:
 
             async def inside(began: float = began) -> None:
                 waits.append(time.perf_counter() - began)
@@ -214,9 +214,8 @@ async def work(
             await turn(inside)
             done[number] += 1
 
-    await asyncio.sleep(start - time.time())
     await asyncio.gather(*(task(number) for number in range(TASKS)))
-    took = time.time() - start
+    took = time.perf_counter() - start
     await way.close()
     print(json.dumps({"done": done, "waits": waits, "calls": way.calls, "took": took}))
 
@@ -226,14 +225,9 @@ async def one_run(name: str, url: str, seconds: float, hold: float) -> dict[str,
     way = WAYS[name][1](url)
     await way.open()
     counter = await way.begin()
-    args = [name, url, counter, time.time() + 1.5, seconds, hold]
-    command = [sys.executable, __file__, "--work", json.dumps(args)]
-    processes = [
-        await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        for _ in range(PROCESSES)
-    ]
-    outputs = [(await process.communicate())[0] for process in processes]
-    results = [json.loads(output) for output in outputs]
+    args = json.dumps([name, url, counter, seconds, hold])
+    ready = asyncio.Barrier(PROCESSES)
+    results = await asyncio.gather(*(one_process(args, ready) for _ in range(PROCESSES)))
     done = [each for result in results for each in result["done"]]
     waits = sorted(each * 1000 for result in results for each in result["waits"])
     total = sum(done)
@@ -248,6 +242,22 @@ async def one_run(name: str, url: str, seconds: float, hold: float) -> dict[str,
     }
     await way.close()
     return figures
+
+
+async def one_process(args: str, ready: asyncio.Barrier) -> dict[str, Any]:
+    """Start one process, let it begin when all are ready, and return what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, __file__, "--work", args),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        limit=2**26,
+    )
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    await process.stdout.readline()
+    await ready.wait()
+    output, _ = await process.communicate(b"go\n")
+    result: dict[str, Any] = json.loads(output)
+    return result
 
 
 async def measure(options: argparse.Namespace) -> None:
