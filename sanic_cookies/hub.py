@@ -55,4 +55,5 @@ class Hub:
             return
         loop, spread = asyncio.get_running_loop(), (len(self) - 1) / _LOOKS_A_SECOND
         for each in self._waiting:
-            loop.call_later(random.uniform(0, spread), self.tell, each)  # noqa: S311
+            delay = random.uniform(0, spread)  # noqa: S311 - jitter, no secret
+            loop.call_later(delay, self.tell, each)

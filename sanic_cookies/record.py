@@ -147,9 +147,7 @@ class Draft(Struct, frozen=True, gc=False):
     @classmethod
     def tombstone(cls, name: str, sid: str, ttl: float) -> Draft:
         """Return a write that outranks every late write to an ended session for `ttl` seconds."""
-        return cls(
-            name, sid, TOMBSTONE_VERSION, b"", b"", ttl, rotated=True, renew=True, user_key=None
-        )
+        return cls(name, sid, TOMBSTONE_VERSION, b"", b"", ttl, rotated=True)
 
 
 class Outcome(Enum):

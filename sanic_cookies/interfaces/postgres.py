@@ -256,7 +256,8 @@ class AsyncPG:
     async def _sweep_for_ever(self) -> None:
         while True:
             # Jitter, so that workers started together do not knock at the same moment.
-            await asyncio.sleep(self._sweep_every * random.uniform(0.5, 1.5))  # noqa: S311
+            pause = self._sweep_every * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
+            await asyncio.sleep(pause)
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again

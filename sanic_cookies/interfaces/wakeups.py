@@ -56,7 +56,8 @@ class Wakeups:
         if token in self._early:
             del self._early[token]
             return
-        pause = random.uniform(*(LISTENING_POLL if self.listening else DEAF_POLL))  # noqa: S311
+        least, most = LISTENING_POLL if self.listening else DEAF_POLL
+        pause = random.uniform(least, most)  # noqa: S311 - jitter, no secret
         future = self._waiting[token] = asyncio.get_running_loop().create_future()
         try:
             with suppress(TimeoutError):

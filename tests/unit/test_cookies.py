@@ -16,6 +16,8 @@ from sanic_cookies.cookies import (
     CookieSpec,
     SetCookie,
     cookie_name_of,
+    sizes_in_head,
+    sizes_in_headers,
     values_in_head,
     values_in_headers,
 )
@@ -41,6 +43,7 @@ def head(*lines: bytes) -> bytes:
         ([b"Cookie: a=1;__Host-session=v;b=2"], ["v"]),
         ([b"Cookie: __Host-session=a=b=="], ["a=b=="]),
         ([b'Cookie: __Host-session="v"'], ['"v"']),
+        ([b"Cookie: __Host-session=\x0bv\x0c"], ["\x0bv\x0c"]),
         ([b"Cookie: __Host-session="], [""]),
         ([b"Cookie: __Host-session"], [""]),
         ([b"Cookie: ;;; =x; __Host-session=v;"], ["v"]),
@@ -227,8 +230,8 @@ def test_a_line_answers_what_sanic_asks_of_a_cookie() -> None:
         ({"domain": "a;b", "prefix": ""}, "domain"),
         ({"domain": "example.com\n", "prefix": ""}, "domain"),
         ({"domain": "https://example.com", "prefix": ""}, "domain"),
-        ({"samesite": "lax"}, "samesite"),
-        ({"samesite": ""}, "samesite"),
+        ({"samesite": "lax"}, "^samesite must be 'Lax', 'Strict' or 'None'$"),
+        ({"samesite": ""}, "^samesite must be 'Lax', 'Strict' or 'None'$"),
         # Contradictions.
         ({"prefix": HOST, "path": "/shop"}, "__Host- needs path"),
         ({"prefix": HOST, "domain": "example.com"}, "__Host- needs path"),
@@ -237,8 +240,11 @@ def test_a_line_answers_what_sanic_asks_of_a_cookie() -> None:
         ({"prefix": SECURE, "secure": False}, "__Secure- needs secure"),
         ({"prefix": "__Http-", "httponly": False}, "__Http- needs httponly"),
         ({"prefix": "__Host-Http-", "httponly": False}, "__Host-Http- needs httponly"),
-        ({"prefix": "", "samesite": "None", "secure": False}, "samesite='None' needs"),
-        ({"partitioned": True}, "partitioned=True needs"),
+        (
+            {"prefix": "", "samesite": "None", "secure": False},
+            "^samesite='None' needs secure=True$",
+        ),
+        ({"partitioned": True}, "^partitioned=True needs samesite='None' and secure=True$"),
     ],
 )
 def test_what_browsers_would_refuse_is_refused_at_construction(
@@ -247,6 +253,48 @@ def test_what_browsers_would_refuse_is_refused_at_construction(
     """A cookie that no browser would keep, or that holds a header of its own, is never made."""
     with pytest.raises(SessionConfigError, match=message):
         CookieSpec(**{"name": "session", "prefix": HOST, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"samesite": "None", "secure": True},
+        {"samesite": "None", "secure": "auto"},
+        {"samesite": "None", "secure": True, "partitioned": True},
+        {"samesite": "None", "secure": "auto", "partitioned": True},
+        {"samesite": "Lax", "secure": False, "prefix": ""},
+        {"samesite": "Strict", "secure": True},
+    ],
+    ids=str,
+)
+def test_what_browsers_would_keep_is_taken(options: dict[str, Any]) -> None:
+    """Nothing is refused that makes sense together."""
+    spec = CookieSpec(**{"name": "session", "prefix": HOST, **options})
+
+    assert (spec.samesite, spec.secure) == (options["samesite"], options["secure"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "sizes"),
+    [
+        ([], {}),
+        ([b"Cookie: a=1"], {"a": 5}),
+        ([b"Cookie: a=1; bb=22;c=;d"], {"a": 5, "bb": 7, "c": 4, "d": 3}),
+        ([b"Cookie:  a=1 ;\t a=22 "], {"a": 11}),
+        ([b"Cookie: a=1", b"X: y", b"cookie: a=1; b=1"], {"a": 10, "b": 5}),
+        ([b"Cookie: a=1=2=3"], {"a": 9}),
+        ([b"Cookie: \x0ba=\x0c"], {"\x0ba": 6}),
+        ([b"Cookie: \xe4=\xff\xfe"], {"\xe4": 6}),
+        ([b"X-Cookie: a=1"], {}),
+    ],
+)
+def test_the_bytes_that_cookies_take(lines: list[bytes], sizes: dict[str, int]) -> None:
+    """Each counts with its name, its signs and what separates it from the next."""
+    assert sizes_in_head(head(*lines)) == sizes
+    values = [line.partition(b":")[2] for line in lines if line.lower().startswith(b"cookie:")]
+    texts = [value.decode("utf-8", "surrogateescape") for value in values]
+    assert sizes_in_headers(texts) == sizes
+    assert sizes_in_headers(iter(texts)) == sizes
 
 
 @pytest.mark.parametrize("prefix", ["", *PREFIXES])

@@ -296,6 +296,45 @@ async def test_a_gift_that_nobody_takes_is_dropped(table: LockTable) -> None:
     assert len(table) == 0
 
 
+async def test_a_gift_left_by_a_second_release_is_dropped(table: LockTable) -> None:
+    """Who holds no more can leave nothing to whoever holds now; its lease does not linger."""
+    hold, gift = await acquire(table), Gift()
+    task = await waiting(table)
+    hold.release()
+    hold.release(gift)
+
+    assert (await task).take_gift() is None
+    assert gift.dropped == 1
+    task.result().release()
+
+
+async def test_who_waits_in_vain_is_told_who_holds(table: LockTable) -> None:
+    """The first holder and one whose turn came later are named, and one without a name is not."""
+    for label, named in (("first", "'first'"), (None, "''")):
+        first = await acquire(table, **({} if label is None else {"label": label}))
+        assert first.lost is False
+        with pytest.raises(SessionLockTimeout) as caught:
+            await acquire(table, timeout=0.01)
+        assert caught.value.detail == f"held by the route {named}"
+        later = await waiting(table, label="later")
+        with pytest.raises(SessionLockTimeout) as caught:
+            await acquire(table, max_waiters=1)
+        assert caught.value.detail == f"1 wait already, held by the route {named}"
+        first.release()
+        with pytest.raises(SessionLockTimeout) as caught:
+            await acquire(table, timeout=0.01)
+        assert caught.value.detail == "held by the route 'later'"
+        (await later).release()
+
+
+async def test_without_a_name_given_a_holder_has_none(table: LockTable) -> None:
+    """The label is optional, and empty then."""
+    hold = await table.acquire(KEY, OWNER, timeout=1, max_waiters=1)
+
+    assert hold.label == ""
+    hold.release()
+
+
 async def test_a_stranger_is_left_nothing(table: LockTable) -> None:
     """Another secret's waiter takes the turn and nothing else; the gift is dropped."""
     hold, gift = await acquire(table), Gift()

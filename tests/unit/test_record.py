@@ -87,6 +87,14 @@ def test_a_save_changes_what_its_draft_names_and_nothing_else(
     assert touched == differences(old, new)
 
 
+def test_a_renewing_save_moves_times_by_the_drafts_durations() -> None:
+    """Last use is now; expiry and absolute end are the draft's seconds from now."""
+    new = a_record().updated(a_draft(version=2, ttl=90, lifetime=900), NOW + 10)
+
+    assert (new.now, new.last_seen) == (NOW + 10, NOW + 10)
+    assert (new.expires_at, new.deadline) == (NOW + 100, NOW + 910)
+
+
 def test_a_rotation_remembers_the_previous_secret_for_its_grace() -> None:
     """After a rotation the record knows the former hash, until when, and whether it may read."""
     old = a_record()
@@ -111,7 +119,7 @@ def test_a_touch_moves_last_seen_and_expiry_only() -> None:
     new = old.touched(NOW + 5, 60)
 
     assert {"last_seen", "expires_at", "now"} == differences(old, new)
-    assert (new.last_seen, new.expires_at) == (NOW + 5, NOW + 65)
+    assert (new.last_seen, new.expires_at, new.now) == (NOW + 5, NOW + 65, NOW + 5)
 
 
 def test_reading_changes_nothing_but_the_clock() -> None:
@@ -119,6 +127,7 @@ def test_reading_changes_nothing_but_the_clock() -> None:
     old = a_record(previous_hash=b"p", previous_until=7.0, previous_reads=True, user_key="ann")
 
     assert {"now"} == differences(old, old.seen_at(NOW + 5))
+    assert old.seen_at(NOW + 5).now == NOW + 5
 
 
 def test_a_tombstone_outranks_every_late_write() -> None:
@@ -126,6 +135,8 @@ def test_a_tombstone_outranks_every_late_write() -> None:
     draft = Draft.tombstone("session", "a" * 22, 60)
     record = Record.begun(draft, NOW)
 
+    assert (draft.name, draft.sid) == ("session", "a" * 22)
+    assert (draft.rotated, draft.renew) == (True, True)
     assert record.version == TOMBSTONE_VERSION
     assert record.is_tombstone
     assert (record.secret_hash, record.payload, record.user_key) == (b"", b"", None)
