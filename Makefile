@@ -101,6 +101,29 @@ lint: $(VENV)/.dev ## Check style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What pypi.org says of known vulnerabilities stands on each release's own page, which mirrors lack.
+HAS_ADVISORIES := import json, urllib.request; \
+	page = urllib.request.urlopen("https://pypi.org/pypi/pip/25.0/json", timeout=10); \
+	json.load(page)["vulnerabilities"]
+NO_ADVISORIES := pypi.org does not tell of vulnerabilities here (a mirror?): nothing was looked at.
+
+.PHONY: audit
+audit: $(VENV)/.dev ## Look for known vulnerabilities in what is installed; needs pypi.org itself
+	@$(BIN)/python -c '$(HAS_ADVISORIES)' 2>/dev/null || { echo "$(NO_ADVISORIES)" >&2; exit 1; }
+	$(PIP) install -q pip-audit
+	$(BIN)/python -m pip_audit --strict --local --skip-editable
+
+.PHONY: mutation
+mutation: $(VENV)/.dev ## Change the code that guards sessions, and see that tests notice (30 minutes)
+	$(PIP) install -q 'mutmut>=3.8,<4'
+	rm -rf mutants
+	$(BIN)/python -m mutmut run
+	$(BIN)/python tests/mutation/report.py
+
+.PHONY: guards
+guards: $(VENV)/.dev ## Take each guard against an attack away, and see that its test notices
+	$(BIN)/python tests/adversity/guards.py
+
 .PHONY: format
 format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
 	$(BIN)/ruff check --fix .
@@ -141,6 +164,6 @@ build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
 
 .PHONY: clean
 clean: ## Remove everything that make has made, .venv too
-	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) build dist site mutants htmlcov .coverage .coverage.* *.egg-info
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -79,7 +79,7 @@ class LeaseContract(Contract):
             assert isinstance(answer, Granted)
             assert answer.held is False
             assert same(answer.record, before)
-            await held(interface, draft, new_claim(draft, token="owner"))  # noqa: S106
+            await held(interface, draft, new_claim(draft, token="owner"))  # noqa: S106 - a name
 
     async def test_stranger_cannot_commit(self, interface: Leasing) -> None:
         """A claim that was not granted gives no right to write."""
