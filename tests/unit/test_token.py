@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import hmac
-import inspect
 import string
 from pathlib import Path
 
@@ -145,5 +144,5 @@ def test_hashes_are_compared_in_constant_time() -> None:
 
     assert plain <= AMONG_REQUESTS
     assert constant >= 2
-    assert same.__globals__["compare_digest"] is hmac.compare_digest
-    assert "compare_digest(a, b)" in inspect.getsource(same)
+    assert vars(token_module)["compare_digest"] is hmac.compare_digest
+    assert "compare_digest(a, b)" in Path(token_module.__file__).read_text("utf-8")
