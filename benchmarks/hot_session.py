@@ -1,6 +1,9 @@
 """One session that everybody wants: 2 processes with 16 tasks each increment its counter.
 
-    python benchmarks/hot_session.py [--seconds 4] [--rounds 3] [--holds 0 2] [--ways ...]
+    python -m benchmarks.hot_session [--seconds 4] [--rounds 3] [--holds 0 2] [--ways ...]
+
+`benchmarks.hot` sends such requests through Sanic; this is the core alone, so that waiting,
+fairness and round trips show by themselves, for blocks that last no time and for some that do.
 
 Each way has its turn in each round, on the same servers, so that they share the machine's mood.
 Printed are medians over the rounds: increments a second, how long tasks waited for their turn,
@@ -19,19 +22,17 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import asyncpg
 import redis.asyncio
 import uvloop
 
-from bare import bare_session, begin, request_with
+from benchmarks.servers import ROOT, stores
 from sanic_cookies import AsyncPG, Redis
-from servers import PostgresServer, RedisServer
+
+# Sessions without a server, from the tests' folder, which `benchmarks.servers` has added.
+from bare import bare_session, begin, request_with  # isort: skip
 
 PROCESSES, TASKS = 2, 16
 KEY = "hot"
@@ -247,7 +248,8 @@ async def one_run(name: str, url: str, seconds: float, hold: float) -> dict[str,
 async def one_process(args: str, ready: asyncio.Barrier) -> dict[str, Any]:
     """Start one process, let it begin when all are ready, and return what it says."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, __file__, "--work", args),
+        *(sys.executable, "-m", "benchmarks.hot_session", "--work", args),
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         limit=2**26,
@@ -262,11 +264,7 @@ async def one_process(args: str, ready: asyncio.Barrier) -> dict[str, Any]:
 
 async def measure(options: argparse.Namespace) -> None:
     """Start the servers, run all ways in turns, print the table."""
-    async with AsyncExitStack() as stack:
-        urls = {
-            "redis": stack.enter_context(RedisServer()).url,
-            "postgres": stack.enter_context(PostgresServer()).url,
-        }
+    with stores({WAYS[name][0] for name in options.ways} | {"postgres"}) as urls:
         interface = AsyncPG(urls["postgres"])
         await interface.create_table()
         await interface.close()

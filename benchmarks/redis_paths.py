@@ -1,6 +1,6 @@
 """What a step costs on the shared connection to Redis, and on a pool, taken in turns.
 
-    python benchmarks/redis_paths.py [--rounds 5]
+    python -m benchmarks.redis_paths [--rounds 5]
 
 `pool` is the same interface on a client that keeps its own pool; `by hand` is redis-py's GET, and
 GET with SET, on its pool, without a lock. Printed are medians over the rounds: CPU of this
@@ -12,21 +12,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import redis.asyncio
 import uvloop
 
+from benchmarks.servers import stores
 from sanic_cookies import Redis
 from sanic_cookies.record import Draft
 from sanic_cookies.testing import following, new_claim, new_draft
-from servers import RedisServer
 
 SESSIONS = 1024
 AT_ONCE = {1: 1000, 32: 6000}  # tasks, and how many operations they do
@@ -94,7 +90,7 @@ async def timed(operation: Operation, tasks: int) -> tuple[float, float]:
 async def main(rounds: int) -> None:
     """Start a server, take the ways in turns, print the table."""
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(RedisServer()).url
+        url = stack.enter_context(stores({"redis"}))["redis"]
         client = await stack.enter_async_context(PooledClient.from_url(url, max_connections=64))
         ways: dict[str, Steps | ByHand] = {"by hand": ByHand(client)}
         for name, interface in {"pool": Redis(client), "shared": Redis(url)}.items():

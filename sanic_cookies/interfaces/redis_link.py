@@ -169,7 +169,8 @@ class Link(asyncio.Protocol):
     async def close(self) -> None:
         """End the connection and wait until nothing is left of it."""
         self.end(closed())
-        await self._closed
+        # The loop says so in its next turn; a transport that never does must not keep anybody.
+        await asyncio.wait([self._closed], timeout=CONNECT_SECONDS)
         await self._connection.disconnect(nowait=True)
 
 
