@@ -44,7 +44,7 @@ QUIET = [
 def find() -> Path | None:
     """Return the browser: CHROME, one on the PATH, a bundle, or Playwright's own; None if none."""
     if named := os.environ.get("CHROME"):
-        return Path(named)
+        return Path(named) if Path(named).exists() else None
     found = [Path(path) for name in NAMES if (path := shutil.which(name))]
     found += [path for path in BUNDLES if path.exists()]
     return found[0] if found else _downloaded()

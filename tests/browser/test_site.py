@@ -56,5 +56,6 @@ async def test_what_is_looked_for_is_found(open_page: Open, site: str) -> None:
     """The search needs no server."""
     page = await open_page(site)
     await page.goto("/")
+    await expect(page.locator(".md-search-result__meta")).to_have_text("Type to start searching")
     await page.get_by_role("textbox", name="Search").fill("max_hold")
     await expect(page.locator(".md-search-result__item").first).to_be_visible()
