@@ -4,7 +4,8 @@ A draft carries *durations*, a record carries *times of the store's own clock*. 
 judges expiry by one clock, its own, and the clocks of the web servers never matter.
 
 Several of these are made for each request, hence structs: a frozen dataclass of 15 fields takes
-ten times as long to make. `gc=False` spares the garbage collector what can form no cycle.
+ten times as long to make. `gc=False` spares the garbage collector what can form no cycle;
+`array_like=True` leaves the names of the fields out where a record becomes bytes (`InMemory`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 TOMBSTONE_VERSION = 2**53
 
 
-class Record(Struct, frozen=True, gc=False):
+class Record(Struct, frozen=True, gc=False, array_like=True):
     """A session as a store keeps it. Metadata stand beside the user's data, never among them.
 
     Attributes:

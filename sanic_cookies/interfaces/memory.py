@@ -10,6 +10,9 @@ from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Final
 
+from msgspec import msgpack
+from msgspec.structs import force_setattr
+
 from ..record import Admission, Draft, Limit, Outcome, Record
 
 logger = logging.getLogger("sanic_cookies")
@@ -17,6 +20,8 @@ logger = logging.getLogger("sanic_cookies")
 # How long one step of the clean-up may keep the event loop to itself.
 _SLICE_SECONDS = 0.00025
 _SLICE_CHECK = 64
+# How many sids are planned in one dict; to give back one of a million takes milliseconds.
+_MOST_IN_ONE = 20_000
 
 
 class InMemory:
@@ -50,7 +55,7 @@ class InMemory:
 
     def __len__(self) -> int:
         """Return how many records are kept, expired ones that wait for clean-up included."""
-        return sum(len(shelf.records) for shelf in self._shelves.values())
+        return sum(len(shelf.rows) for shelf in self._shelves.values())
 
     async def open(self) -> None:
         """Start the scheduled clean-up in the running loop."""
@@ -79,7 +84,7 @@ class InMemory:
         taken = self._live(draft.name, draft.sid, now)
         if taken is not None:
             return taken.secret_hash == draft.secret_hash
-        self._shelf(draft.name).put(Record.begun(draft, now))
+        self._shelf(draft.name).put(Record.begun(draft, now), None)
         return True
 
     async def save(self, draft: Draft) -> Outcome:
@@ -90,7 +95,7 @@ class InMemory:
             return Outcome.GONE
         if record.version >= draft.version:
             return Outcome.STALE
-        self._shelf(draft.name).put(record.updated(draft, now))
+        self._shelf(draft.name).put(record.updated(draft, now), record)
         return Outcome.SAVED
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
@@ -99,7 +104,7 @@ class InMemory:
         record = self._live(name, sid, now)
         if record is None or record.version != version:
             return False
-        self._shelf(name).put(record.touched(now, ttl))
+        self._shelf(name).put(record.touched(now, ttl), record)
         return True
 
     async def delete(self, name: str, sid: str) -> bool:
@@ -159,8 +164,14 @@ class InMemory:
         return shelf
 
     def _live(self, name: str, sid: str, now: float) -> Record | None:
-        record = self._shelf(name).records.get(sid)
-        return record.seen_at(now) if record is not None and record.expires_at > now else None
+        row = self._shelf(name).rows.get(sid)
+        if row is None:
+            return None
+        record = _unpack(row)
+        if record.expires_at <= now:
+            return None
+        force_setattr(record, "now", now)  # nobody else has seen it yet
+        return record
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -171,6 +182,20 @@ class InMemory:
                 logger.exception("clean-up of InMemory failed, it goes on")
 
 
+_encode = msgpack.Encoder().encode
+_unpack = msgpack.Decoder(Record).decode
+
+
+def _pack(record: Record) -> bytes:
+    """Return a record as it is kept: one piece of bytes, which lies in memory in one place.
+
+    Kept as an object, the record of a logged-in user is ten objects that lie in ten places: half as
+    much memory again, and among a million each read waits for the memory ten times. The copy gives
+    back the encoder's spare room, 60 bytes a session.
+    """
+    return bytes(memoryview(_encode(record)))
+
+
 class _Shelf:
     """The records of one session name, and for each second those that may expire in it.
 
@@ -178,79 +203,101 @@ class _Shelf:
     belongs then. So a write costs nothing here, and a clean-up looks at what is due, not at all.
     """
 
-    __slots__ = ("_due", "_seconds", "_users", "records")
+    __slots__ = ("_due", "_seconds", "_users", "rows")
 
     def __init__(self) -> None:
-        self.records: dict[str, Record] = {}
-        # Sets: one that was planned for two seconds is planned once after the first of them.
-        self._due: dict[int, set[str]] = {}
+        self.rows: dict[str, bytes] = {}
+        # No lists: one that was planned for two seconds is planned once after the first of them.
+        # No sets either: the garbage collector looks at what is in a set, but not at what is in a
+        # dict of strings.
+        self._due: dict[int, list[dict[str, None]]] = {}
         self._seconds: list[int] = []  # heap of the keys of _due
         # A set only where there is more than one: most users have one session, and a set of one
         # would be a third of what the session takes.
         self._users: dict[str, str | set[str]] = {}
 
-    def put(self, record: Record) -> None:
-        """Store `record`, and remember when to look at it unless an earlier look is planned."""
-        known = self.records.get(record.sid)
-        if known is not None and known.user_key != record.user_key:
-            self._unlink(known)
-        self.records[record.sid] = record
-        if record.user_key is not None:
-            self._link(record.user_key, record.sid)
-        if known is None or record.expires_at < known.expires_at:
-            self._plan(record)
+    def put(self, record: Record, former: Record | None) -> None:
+        """Store `record` in place of a former one, if there is one that has not expired.
+
+        And remember when to look at it, unless an earlier look is planned.
+        """
+        sid, user_key = record.sid, record.user_key
+        if former is None:
+            self.drop(sid)  # an expired one that the clean-up has not come by yet
+        self.rows[sid] = _pack(record)
+        if former is None or record.expires_at < former.expires_at:
+            self._plan(sid, record.expires_at)
+        before = None if former is None else former.user_key
+        if before != user_key:
+            self._unlink(before, sid)
+            self._link(user_key, sid)
 
     def drop(self, sid: str) -> None:
         """Forget a record; nothing happens if there is none."""
-        record = self.records.pop(sid, None)
-        if record is not None:
-            self._unlink(record)
+        row = self.rows.pop(sid, None)
+        if row is not None:
+            self._unlink(_unpack(row).user_key, sid)
 
     def sids_of(self, user_key: str) -> list[str]:
         """Return the sids of a user's records, expired ones included."""
         sids = self._users.get(user_key, ())
         return [sids] if isinstance(sids, str) else list(sids)
 
-    def _link(self, user_key: str, sid: str) -> None:
+    def _link(self, user_key: str | None, sid: str) -> None:
+        if user_key is None:
+            return
         sids = self._users.setdefault(user_key, sid)
         if isinstance(sids, set):
             sids.add(sid)
         elif sids != sid:
             self._users[user_key] = {sids, sid}
 
-    def _unlink(self, record: Record) -> None:
-        user_key = record.user_key or ""
-        sids = self._users.get(user_key)
+    def _unlink(self, user_key: str | None, sid: str) -> None:
+        if user_key is None:
+            return
+        sids = self._users[user_key]
         if isinstance(sids, set):
-            sids.discard(record.sid)
+            sids.discard(sid)
             if len(sids) == 1:
                 self._users[user_key] = sids.pop()
-        elif sids == record.sid:
+        else:
             del self._users[user_key]
 
-    def _plan(self, record: Record) -> None:
-        second = int(record.expires_at) + 1
-        sids = self._due.get(second)
-        if sids is None:
-            sids = self._due[second] = set()
+    def _plan(self, sid: str, expires_at: float) -> None:
+        second = int(expires_at) + 1
+        planned = self._due.get(second)
+        if planned is None:
+            planned = self._due[second] = [{}]
             heappush(self._seconds, second)
-        sids.add(record.sid)
+        elif len(planned[-1]) >= _MOST_IN_ONE:
+            planned.append({})
+        planned[-1][sid] = None
 
     def sweep_slice(self, now: float) -> tuple[int, bool]:
         """Look at due records for one slice of time; return how many went, and if more are due."""
         dropped = looked = 0
         end = time.perf_counter() + _SLICE_SECONDS
         while self._seconds and self._seconds[0] <= now:
-            sids = self._due[self._seconds[0]]
-            while sids:
-                record = self.records.get(sids.pop())
-                if record is not None and record.expires_at > now:
-                    self._plan(record)
-                elif record is not None:
-                    self.drop(record.sid)
-                    dropped += 1
-                looked += 1
-                if looked % _SLICE_CHECK == 0 and time.perf_counter() > end:
-                    return dropped, True
+            planned = self._due[self._seconds[0]]
+            while planned:
+                sids = planned[-1]
+                while sids:
+                    dropped += self._look_at(sids.popitem()[0], now)
+                    looked += 1
+                    if looked % _SLICE_CHECK == 0 and time.perf_counter() > end:
+                        return dropped, True
+                planned.pop()
             del self._due[heappop(self._seconds)]
         return dropped, False
+
+    def _look_at(self, sid: str, now: float) -> bool:
+        row = self.rows.get(sid)
+        if row is None:
+            return False
+        record = _unpack(row)
+        if record.expires_at > now:
+            self._plan(sid, record.expires_at)
+            return False
+        del self.rows[sid]
+        self._unlink(record.user_key, sid)
+        return True

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from samples import Clock, a_draft
 from sanic_cookies.interfaces import memory
@@ -33,7 +34,12 @@ def store(clock: Clock) -> InMemory:
 
 def planned(store: InMemory) -> int:
     """Return how many looks at records the clean-up has planned."""
-    return sum(len(due) for shelf in store._shelves.values() for due in shelf._due.values())
+    return sum(
+        len(sids)
+        for shelf in store._shelves.values()
+        for planned in shelf._due.values()
+        for sids in planned
+    )
 
 
 def sweepers() -> list[asyncio.Task[Any]]:
@@ -234,7 +240,7 @@ async def test_a_read_costs_the_same_however_many_there_are(store: InMemory) -> 
     await store.create(wanted)
     looked = []
 
-    class Spy(dict[str, Record]):
+    class Spy(dict[str, bytes]):
         def get(self, key: str, default: Any = None) -> Any:
             looked.append(key)
             return super().get(key, default)
@@ -245,7 +251,7 @@ async def test_a_read_costs_the_same_however_many_there_are(store: InMemory) -> 
         values = items = keys = __iter__
 
     shelf = store._shelves["session"]
-    shelf.records = Spy(shelf.records)
+    shelf.rows = Spy(shelf.rows)
     assert await fetch(store, wanted.sid) is not None
     assert looked == [wanted.sid]
 
@@ -420,3 +426,33 @@ async def test_whoever_has_a_session_its_user_finds_it(
         assert found == {sid for sid, each in owner.items() if each == user}
     users = {user for user in owner.values() if user is not None}
     assert store._shelf("session")._users.keys() == users
+
+
+async def test_many_that_end_at_once_are_all_forgotten(
+    store: InMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans for one second are kept in several pieces when there are many; none is overlooked."""
+    monkeypatch.setattr(memory, "_MOST_IN_ONE", 10)
+    drafts = [a_draft(ttl=5) for _ in range(95)]
+    for draft in drafts:
+        await store.create(draft)
+    await store.touch("session", drafts[0].sid, 1, 60)
+    [pieces] = store._shelves["session"]._due.values()
+    assert max(map(len, pieces)) == 10
+    clock.forward(6)
+
+    assert await store.sweep() == 94
+    assert len(store) == planned(store) == 1
+
+
+async def test_what_comes_back_is_what_was_stored(store: InMemory, clock: Clock) -> None:
+    """A record survives being bytes, whatever is in its fields."""
+    draft = a_draft(payload=bytes(range(256)), ttl=1e9, lifetime=30.5, age=2.0, user_key="Ада")
+    await store.create(draft)
+    changes = {"rotated": True, "secret_hash": b"new", "previous_hash": b"old", "grace": 15.0}
+    save = a_draft(sid=draft.sid, version=2**53, previous_reads=True, user_key="", **changes)
+    assert await store.save(save) is Outcome.SAVED
+    clock.forward(7)
+
+    expected = Record.begun(draft, store._epoch).updated(save, store._epoch)
+    assert await fetch(store, draft.sid) == replace(expected, now=store._epoch + 7)
