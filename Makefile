@@ -95,6 +95,13 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 	@echo "Open site/index.html; these blocks are carried out by the tests:"
 	@$(BIN)/python tests/documents.py
 
+# Seconds that the soak lasts; of those 40 % warm up.
+SECONDS ?= 600
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Serve for ten minutes while everything breaks (SECONDS=60 for one)
+	$(BIN)/python tests/adversity/soak.py $(SECONDS)
+
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, formatting and types
 	$(BIN)/ruff check .

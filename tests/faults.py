@@ -444,7 +444,7 @@ OUTAGES: dict[str, list[Outage]] = {
         Outage("slow", "F4", slow, reads=200, writes=200),
         Outage("paused", "F4 F5", paused, hangs=True),
         Outage("writes paused", "F4 F5", writes_paused, hangs=True),
-        Outage("connections cut", "F8 F21", cut, reads=200, writes=200),
+        Outage("connections cut", "F21", cut, reads=200, writes=200),
         Outage("clients killed, scripts lost", "F8 F21", clients_killed, reads=200, writes=200),
         Outage("no more clients", "F6", full_house),
         Outage("read-only replica", "F22", replica(stale=True), reads=200),

@@ -66,16 +66,15 @@ class User:
     Args:
         url: The server's.
         tally: Where to count.
-        is_calm: Says whether all is well with the server's store.
+        calm: Says in words that all is well with the server's store, or nothing if it is not.
         rng: Decides what is done next.
     """
 
-    def __init__(
-        self, url: str, tally: Tally, is_calm: Callable[[], bool], rng: random.Random
-    ) -> None:
-        self.url, self.tally, self.is_calm, self.rng = url, tally, is_calm, rng
+    def __init__(self, url: str, tally: Tally, calm: Callable[[], str], rng: random.Random) -> None:
+        self.url, self.tally, self.calm, self.rng = url, tally, calm, rng
         self.name = f"user-{rng.randrange(1000)}"
         self.acknowledged = self.unknown = 0
+        self.counted: str | None = None  # cookie of the session that was counted in
 
     async def live(self) -> None:
         """Do one thing after the other, until cancelled."""
@@ -107,39 +106,38 @@ class User:
 
     async def ask(self, path: str) -> httpx.Response:
         """Send a request and count its answer."""
-        was_calm = self.is_calm()
+        was_calm = self.calm()
         response = await self.browser.get(path)
         self.count(path, response.status_code, response.text, was_calm)
         return response
 
     async def send_garbage(self) -> None:
         """Send what no browser would; the answer is nobody's."""
-        was_calm, garbage = self.is_calm(), self.rng.choice(GARBAGE)
+        was_calm, garbage = self.calm(), self.rng.choice(GARBAGE)
         reply = await ask(self.url, "/inc", b"Cookie: session=" + garbage)
         self.count("garbage", reply.status, reply.body.decode("utf-8", "replace"), was_calm)
 
-    def count(self, what: str, status: int, text: str, was_calm: bool) -> None:
+    def count(self, what: str, status: int, text: str, was_calm: str) -> None:
         """Count an answer, and complain of one that nobody should get."""
         self.tally.answers[status] += 1
         what = what.split("/")[-1] if what.count("/") < 2 else what.split("/")[1]
-        if status == 503 and was_calm and self.is_calm():
+        if status == 503 and was_calm and was_calm == self.calm():
             self.tally.refused += 1
-            self.tally.trouble[f"{what}: {text[:60]} in calm"] += 1
+            self.tally.trouble[f"{what}: {text[:60]} {was_calm}"] += 1
         elif status not in EXPECTED and status != 503:
             self.tally.trouble[f"{what}: {status} {text[:60]}"] += 1
 
     async def increment(self) -> None:
         """Add one, and see that nothing was lost or counted twice since the session began."""
-        before = self.browser.cookies.get("session")
         response = await self.ask("/inc")
-        if self.browser.cookies.get("session") != before:
-            self.acknowledged = self.unknown = 0
+        session = self.browser.cookies.get("session")
+        if session != self.counted:
+            # The former one has ended with its store's contents, or by its age.
+            self.acknowledged, self.unknown, self.counted = 0, 0, session
         if response.status_code == 503:
             self.unknown += 1
         elif response.status_code == 200:
             count = response.json()
-            if self.browser.cookies.get("session") != before:
-                self.acknowledged = 0
             if not self.acknowledged < count <= self.acknowledged + self.unknown + 1:
                 self.tally.trouble[
                     f"inc: {count} after {self.acknowledged} and {self.unknown} unknown"
