@@ -97,13 +97,14 @@ def left_tasks() -> list[str]:
     return names
 
 
-def check_log(caplog: pytest.LogCaptureFixture, *, fails: bool) -> None:
+def check_log(caplog: pytest.LogCaptureFixture, *, fails: bool, says: str = "") -> None:
     """See that failures are named, by interface, operation and class, and nothing else is said."""
     ours = [record for record in caplog.records if record.name.startswith("sanic_cookies")]
     errors = [record.getMessage() for record in ours if record.levelno >= logging.ERROR]
     assert bool(errors) == fails
     for line in errors:
         assert FAILED.fullmatch(line), line
+    assert not says or any(line.endswith(f": {says}") for line in errors)
     assert not [record for record in caplog.records if record.name == "asyncio"]
     # What the driver's own pool has to say, it says on its own logger.
     others = [record for record in caplog.records if record.name != "asyncpg.pool"]

@@ -150,6 +150,7 @@ class Outage:
         writes: Status of one that locks or writes it.
         hangs: Calls end by their deadline only; they may have been carried out.
         keeps: The sessions are still there afterwards.
+        says: The error that the log names.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Outage:
     writes: int = 503
     hangs: bool = False
     keeps: bool = True
+    says: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -438,53 +440,62 @@ OUTAGES: dict[str, list[Outage]] = {
         Outage("reset", "F1", reset),
         Outage("killed, back empty", "F1 F7", killed, keeps=False),
         Outage("emptied", "F7", flushed, reads=200, writes=200, keeps=False),
-        Outage("frozen", "F5", frozen, hangs=True),
-        Outage("black hole", "F5", black_hole, hangs=True),
-        Outage("too slow", "F4 F5", too_slow, hangs=True),
+        Outage("frozen", "F5", frozen, hangs=True, says="TimeoutError"),
+        Outage("black hole", "F5", black_hole, hangs=True, says="TimeoutError"),
+        Outage("too slow", "F4 F5", too_slow, hangs=True, says="TimeoutError"),
         Outage("slow", "F4", slow, reads=200, writes=200),
-        Outage("paused", "F4 F5", paused, hangs=True),
-        Outage("writes paused", "F4 F5", writes_paused, hangs=True),
+        Outage("paused", "F4 F5", paused, hangs=True, says="TimeoutError"),
+        Outage("writes paused", "F4 F5", writes_paused, hangs=True, says="TimeoutError"),
         Outage("connections cut", "F21", cut, reads=200, writes=200),
         Outage("clients killed, scripts lost", "F8 F21", clients_killed, reads=200, writes=200),
-        Outage("no more clients", "F6", full_house),
-        Outage("read-only replica", "F22", replica(stale=True), reads=200),
-        Outage("replica without data", "F22", replica(stale=False)),
-        Outage("no replicas", "F22", setting(min_replicas_to_write=1), reads=200),
-        Outage("memory full", "F22", setting(maxmemory=1), reads=200),
-        Outage("disk full", "F22", disk_full, reads=200),
-        Outage("busy with a script", "F5", busy),
-        Outage("rights taken away", "F22", forbidden),
+        Outage("no more clients", "F6", full_house, says="ConnectionError"),
+        Outage("read-only replica", "F22", replica(stale=True), reads=200, says="ReadOnlyError"),
+        Outage("replica without data", "F22", replica(stale=False), says="MasterDownError"),
+        Outage(
+            "no replicas",
+            "F22",
+            setting(min_replicas_to_write=1),
+            reads=200,
+            says="ReplicasMissingError",
+        ),
+        Outage("memory full", "F22", setting(maxmemory=1), reads=200, says="OutOfMemoryError"),
+        Outage("disk full", "F22", disk_full, reads=200, says="SnapshotFailedError"),
+        Outage("busy with a script", "F5", busy, says="BusyScriptError"),
+        Outage("rights taken away", "F22", forbidden, says="NoPermissionError"),
     ],
     "postgres": [
         Outage("refused", "F1", refused),
         Outage("reset", "F1", reset),
         Outage("killed", "F1", killed),
         Outage("emptied", "F7", ruled(f"TRUNCATE {TABLE}", "SELECT"), 200, 200, keeps=False),
-        Outage("frozen", "F5", frozen, hangs=True),
-        Outage("black hole", "F5", black_hole, hangs=True),
-        Outage("too slow", "F4 F5", too_slow, hangs=True),
+        Outage("frozen", "F5", frozen, hangs=True, says="TimeoutError"),
+        Outage("black hole", "F5", black_hole, hangs=True, says="TimeoutError"),
+        Outage("too slow", "F4 F5", too_slow, hangs=True, says="TimeoutError"),
         Outage("slow", "F4", slow, reads=200, writes=200),
         Outage("connections cut", "F21", cut, reads=200, writes=200),
         Outage("backends terminated", "F21", ruled(TERMINATE, "SELECT"), 200, 200),
         Outage("table locked", "F5", locked(f"LOCK TABLE {TABLE}"), hangs=True),
-        Outage("no more connections", "F6", too_many),
-        Outage("read-only", "F22", read_only, reads=200),
+        Outage("no more connections", "F6", too_many, says="TooManyConnectionsError"),
+        Outage("read-only", "F22", read_only, reads=200, says="ReadOnlySQLTransactionError"),
         Outage(
             "disk full",
             "F22",
             ruled(NO_SPACE, f"DROP TRIGGER no_space ON {TABLE}; DROP FUNCTION no_space()"),
             reads=200,
+            says="DiskFullError",
         ),
         Outage(
             "table away",
             "F22",
             ruled(f"ALTER TABLE {TABLE} RENAME TO away", f"ALTER TABLE away RENAME TO {TABLE}"),
+            says="UndefinedTableError",
         ),
         Outage(
             "rights taken away",
             "F22",
             ruled(f"REVOKE UPDATE, INSERT ON {TABLE} FROM app", f"GRANT ALL ON {TABLE} TO app"),
             reads=200,
+            says="InsufficientPrivilegeError",
         ),
     ],
 }

@@ -12,6 +12,7 @@ name of redis-py, `Connection._writer`, which leads to the transport.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from contextlib import suppress
 from secrets import token_hex
@@ -22,7 +23,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
     InvalidResponse,
+    MasterDownError,
+    NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -42,9 +46,32 @@ _LOOKS = 4
 MOST_WAITING = 4096
 
 _NOTHING_YET = object()
+# Before version 7 what stopped a script stands somewhere in the text of another error.
+_INNER_CODE = re.compile(r"(?:^| -)(READONLY|OOM|MISCONF|NOREPLICAS|NOPERM) ")
+
+
+class SnapshotFailedError(ResponseError):
+    """Redis takes no writes because it cannot write its snapshot: its disk is full, say."""
+
+
+class ReplicasMissingError(ResponseError):
+    """Redis takes no writes because too few replicas are there (`min-replicas-to-write`)."""
+
+
+class BusyScriptError(ResponseError):
+    """Redis answers nobody because a script of somebody has no end."""
+
+
+# Their names are all that an operator's log has of an error.
 _ERRORS: dict[str, type[RedisError]] = {
+    "BUSY": BusyScriptError,
     "LOADING": BusyLoadingError,
+    "MASTERDOWN": MasterDownError,
+    "MISCONF": SnapshotFailedError,
+    "NOPERM": NoPermissionError,
+    "NOREPLICAS": ReplicasMissingError,
     "NOSCRIPT": NoScriptError,
+    "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
 }
 
@@ -209,6 +236,6 @@ def closed() -> RedisError:
 
 
 def _error(text: str) -> RedisError:
-    # Before version 7 what stopped a script stands somewhere in the text of another error.
-    kind = "READONLY" if "-READONLY " in text else text.partition(" ")[0]
-    return _ERRORS.get(kind, ResponseError)(text)
+    inner = _INNER_CODE.search(text)
+    code = inner[1] if inner else text.partition(" ")[0]
+    return _ERRORS.get(code, ResponseError)(text)

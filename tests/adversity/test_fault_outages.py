@@ -80,7 +80,7 @@ async def test_outage(site: Site, outage: Outage, caplog: pytest.LogCaptureFixtu
             assert kept["password"] == SECRET
             assert 2 + acknowledged <= kept["n"] <= 2 + acknowledged + unknown
         await is_quiet(lab, site)
-    check_log(caplog, fails=503 in (outage.reads, outage.writes))
+    check_log(caplog, fails=503 in (outage.reads, outage.writes), says=outage.says)
 
 
 async def visit(lab: Lab, body: Any, outage: Outage, **options: Any) -> httpx.Response:
