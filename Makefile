@@ -74,7 +74,13 @@ test-fast: $(VENV)/.dev ## Run the tests up to the first failure, without covera
 # Found examples are shrunk here, which the suite leaves out, and ARGS='-k redis' takes one kind of store.
 .PHONY: property
 property: $(VENV)/.dev ## Try many random runs of several browsers against the model, for minutes
-	PROPERTY_EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python -m pytest tests/property $(ARGS)
+	PROPERTY_EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python -m pytest tests/property/test_machine.py $(ARGS)
+
+# It prints its seed; FUZZ_SEED=... sends the same headers once more.
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Send a million broken Cookie headers, in some ten minutes
+	FUZZ_COUNT=$(or $(FUZZ_COUNT),1000000) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest tests/property/test_fuzz.py -s $(ARGS)
 
 # Playwright's own browser comes over the network, and on Linux it may lack libraries: then
 # "playwright install --with-deps chromium", as root, brings them.

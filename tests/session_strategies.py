@@ -59,3 +59,7 @@ blocks = st.one_of(
         st.sampled_from(["clean", "clean", "crash"]),
     ),
 )
+# What comes while a session is held.
+rivals = st.lists(
+    st.one_of(blocks, st.sampled_from(["log_out", "log_out_everywhere"])), min_size=1, max_size=3
+)

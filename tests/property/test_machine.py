@@ -37,7 +37,16 @@ from sanic_cookies.token import Token
 from session_changes import Block, Expire, Login, Put, Work, merged
 from session_model import ABSOLUTE, GRACE, IDLE, REMEMBERED, Cookie, Model, Standing
 from session_stage import KINDS, Stage
-from session_strategies import CLIENTS, blocks, clients, locked_blocks, numbers, users
+from session_strategies import (
+    CLIENTS,
+    USERS,
+    blocks,
+    clients,
+    locked_blocks,
+    numbers,
+    rivals,
+    users,
+)
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 # A fixed set of examples in the suite, so that it fails for what was changed and not by chance.
@@ -59,14 +68,19 @@ STEPS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "act": (12, {"client": clients, "block": blocks}),
     "peek": (2, {"client": clients}),
     "hold": (5, {"client": clients, "block": locked_blocks}),
+    "race": (
+        8,
+        {"client": clients, "block": locked_blocks, "rivals": rivals, "cancel": st.booleans()},
+    ),
+    "log_in": (4, {"client": clients, "user": users}),
     "resume": (6, {}),
     "hang_up": (2, {}),
     "share": (4, {"client": clients, "other": clients}),
     "steal": (2, {"client": clients, "number": numbers}),
     "forge": (1, {"client": clients, "forged": st.sampled_from(["", "x", "a.b", "token", "tail"])}),
     "swap": (1, {"client": clients}),
-    "log_out": (3, {"client": clients}),
-    "revoke": (2, {"client": clients, "number": numbers, "owner": st.none() | users}),
+    "log_out": (2, {"client": clients}),
+    "revoke": (1, {"client": clients, "number": numbers, "owner": st.none() | users}),
     "log_out_everywhere": (1, {"client": clients, "user": users}),
     "log_out_others": (1, {"client": clients}),
     "where": (1, {"client": clients, "user": users}),
@@ -298,6 +312,7 @@ class SessionMachine(RuleBasedStateMachine):
         stage = self.stage
         impossible = {
             "hold": self.held is not None,
+            "race": self.held is not None,
             "resume": self.held is None,
             "hang_up": self.held is None,
             "wait": not stage.has_clock or self.held is not None,
@@ -361,6 +376,25 @@ class SessionMachine(RuleBasedStateMachine):
             await self._land(held, waited=False)
         for flight in queue:
             await self._land(flight, waited=True)
+
+    def log_in(self, client: int, user: str) -> None:
+        self.act(client, Block((Login(user, keep=True), Put("a", next(self.model.numbers)))))
+
+    def race(self, client: int, block: Block, rivals: list[Any], cancel: bool) -> None:
+        """Hold a live session while others with its cookie write it or end it."""
+        other = (client + 1) % CLIENTS
+        if self._work(self._cookie(self.browsers[client])).standing is not Standing.LIVE:
+            self.log_in(client, USERS[0])
+        self.hold(client, block)
+        for rival in rivals:
+            self.share(other, client)
+            if isinstance(rival, Block):
+                self.act(other, rival)
+            elif rival == "log_out" or self.stage.in_cookie:
+                self.log_out(other)
+            else:
+                self.log_out_everywhere(other, USERS[0])
+        self.run(self._finish(cancel=cancel))
 
     def log_out(self, client: int) -> None:
         self.run(self._log_out(self.browsers[client]))
