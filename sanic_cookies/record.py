@@ -220,5 +220,25 @@ class Busy(Struct, frozen=True, gc=False):
     seconds: float
 
 
+class Census(Struct, frozen=True, gc=False):
+    """What a store holds, for the people who run it.
+
+    Attributes:
+        sessions: Live sessions.
+        users: Users whom they belong to.
+        expired: Records that have expired and not been dropped yet.
+        oldest: Seconds since the oldest live session began; None if there is none.
+        payload_bytes: Bytes of all payloads of live sessions.
+        store_bytes: Bytes that the store takes for all of it; None if it does not say.
+    """
+
+    sessions: int
+    users: int
+    expired: int
+    oldest: float | None
+    payload_bytes: int
+    store_bytes: int | None = None
+
+
 class RecordUnreadable(Exception):
     """A stored record, or its payload, is not what this library writes."""

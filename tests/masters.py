@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from sanic_cookies import AsyncPG, InCookieEncrypted, InMemory, Redis
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 
 SHARED = ["memory", "redis", "postgres"]
 KINDS = [*SHARED, "in-cookie"]
@@ -36,4 +36,4 @@ async def make_master(kind: str, request: pytest.FixtureRequest) -> AsyncIterato
             await connection.execute(f"DROP TABLE {table}")
             await connection.close()
     else:
-        yield InCookieEncrypted(_key(), revocations=InMemory())
+        yield InCookieEncrypted(new_key(), revocations=InMemory())

@@ -23,7 +23,7 @@ LAYERS = [
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan"],
     ["interfaces.base", "interfaces.statements", "interfaces.wakeups", "interfaces.keys"],
-    ["interfaces.eviction", "interfaces.news"],
+    ["interfaces.eviction", "interfaces.news", "interfaces.redis_inspection"],
     ["interfaces.redis_scripts", "interfaces.redis_link", "interfaces.redis_ear"],
     ["interfaces.redis_wire", "interfaces.seals", "interfaces.revocations"],
     ["interfaces.pg_pool", "interfaces.pg_rows"],
@@ -54,7 +54,7 @@ LAYERS = [
 ]
 
 # Packages that count as one module: their parts may import each other.
-WHOLE = ["testing"]
+WHOLE = ["testing", "cli"]
 
 # Imports inside of one layer: the first may import the others.
 SAME_LAYER = [

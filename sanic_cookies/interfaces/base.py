@@ -11,10 +11,10 @@ asked for when a `Session` is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol, runtime_checkable
 
-from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
+from ..record import Admission, Busy, Census, Claim, Draft, Granted, Limit, Outcome, Record
 from ..token import Credential
 
 # Called with the sid of a session that has news, or with None when some may have been missed.
@@ -133,6 +133,21 @@ class SupportsSweep(Protocol):
 
     async def sweep(self) -> int:
         """Drop expired records in short steps; return how many went."""
+
+
+@runtime_checkable
+class SupportsInspection(Protocol):
+    """A store that shows what it holds to the people who run it; no request does any of this."""
+
+    def records(self, name: str | None = None) -> AsyncIterator[Record]:
+        """Go through all live sessions, those of one name or of all, in pages.
+
+        Each that is there from beginning to end comes once; of those that come or go meanwhile
+        some do. Unreadable records are left out.
+        """
+
+    async def census(self, name: str | None = None) -> Census:
+        """Count the sessions of one name, or of all; it may take as long as reading them all."""
 
 
 @runtime_checkable

@@ -13,11 +13,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
-from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
+from ..record import (
+    TOMBSTONE_VERSION,
+    Admission,
+    Busy,
+    Census,
+    Claim,
+    Draft,
+    Granted,
+    Limit,
+    Outcome,
+    Record,
+    RecordUnreadable,
+)
 from .pg_joining import ALONE, Joiner, Step
 from .pg_listener import listen
 from .pg_pool import AWAY, RELEASE_SECONDS, Pool
@@ -29,9 +42,11 @@ logger = logging.getLogger("sanic_cookies")
 
 _BATCH = 1000
 _BATCH_PAUSE = 0.01
+_PAGE = 500
 _STATEMENTS = (
     *("fetch", "acquire", "commit", "release"),
     *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user"),
+    *("page", "census", "expired"),
 )
 
 
@@ -223,14 +238,46 @@ class AsyncPG:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
         dropped = 0
         while True:
-            # The key keeps the sweepers of two tables apart.
-            key = crc32(self._table.encode())
-            status = await self._pool.ask("execute", self._sql["sweep"], (_BATCH, key))
-            gone = int(status.rpartition(" ")[2])
+            gone = await self.sweep_batch(_BATCH)
             dropped += gone
             if gone < _BATCH:
                 return dropped
             await asyncio.sleep(_BATCH_PAUSE)
+
+    async def sweep_batch(self, most: int) -> int:
+        """Drop up to so many expired rows in one statement; return how many went.
+
+        Args:
+            most: Rows; they stay locked until the statement is done.
+
+        Returns:
+            Fewer than `most` if no others were left, or while another process sweeps the table.
+        """
+        # The key keeps the sweepers of two tables apart.
+        key = crc32(self._table.encode())
+        status = await self._pool.ask("execute", self._sql["sweep"], (most, key))
+        return int(status.rpartition(" ")[2])
+
+    async def expired(self) -> int:
+        """Return how many expired rows wait to be dropped."""
+        return int((await self._row("expired"))[0])
+
+    async def records(self, name: str | None = None) -> AsyncIterator[Record]:
+        """See `SupportsInspection.records`."""
+        last = (name or "", "")
+        while True:
+            arguments = (*last, name, _PAGE, TOMBSTONE_VERSION)
+            rows = await self._pool.ask("fetch", self._sql["page"], arguments)
+            for row in rows:
+                with suppress(RecordUnreadable):
+                    yield record(row["name"], row["sid"], row)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]["name"], rows[-1]["sid"]
+
+    async def census(self, name: str | None = None) -> Census:
+        """See `SupportsInspection.census`."""
+        return Census(**await self._row("census", name, TOMBSTONE_VERSION))
 
     async def _commit(
         self, draft: Draft, token: str | None, release: bool, seconds: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from ..record import (
     Admission,
     Busy,
+    Census,
     Claim,
     Draft,
     Granted,
@@ -24,6 +26,7 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from . import redis_inspection
 from .base import Hear
 from .eviction import warn_of_eviction
 from .news import News
@@ -299,6 +302,17 @@ class Redis:
         """Return the arguments that concern the index."""
         most, evict = ("", 0) if limit is None else (limit.most, int(limit.evict))
         return draft.sid, self._key(draft.name, ""), most, evict
+
+    async def records(self, name: str | None = None) -> AsyncIterator[Record]:
+        """See `SupportsInspection.records`."""
+        self._connected()
+        found = redis_inspection.records(self._client, self._prefix, name, self.fetch)
+        async for record in found:
+            yield record
+
+    async def census(self, name: str | None = None) -> Census:
+        """See `SupportsInspection.census`."""
+        return await redis_inspection.count(self.records(name))
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""

@@ -1,0 +1,134 @@
+"""The store that a command works on, and what its failures mean to the person before the screen."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import SessionConfigError
+from .output import Refusal
+
+if TYPE_CHECKING:
+    from ..interfaces.postgres import AsyncPG
+    from ..interfaces.redis import Redis
+
+VARIABLES = ("DATABASE_URL", "REDIS_URL")
+POSTGRES = ("postgresql", "postgres")
+REDIS = ("redis", "rediss", "unix")
+SECONDS = 10.0
+
+# By the class of the driver's error, which is not to be imported here. Its text stays unsaid: it
+# may hold an address, a statement or a value.
+_MEANINGS = {
+    "UndefinedTableError": "there is no such table: sanic-cookies create-table",
+    "UndefinedColumnError": "the table is an older one: sanic-cookies create-table --upgrade",
+    "InvalidCatalogNameError": "there is no such database",
+    "InvalidPasswordError": "the server refuses this user or password",
+    "InvalidAuthorizationSpecificationError": "the server refuses this user or password",
+    "AuthenticationError": "the server refuses this user or password",
+    "AuthenticationWrongNumberOfArgsError": "the server refuses this user or password",
+    "InsufficientPrivilegeError": "this user may not do that",
+    "NoPermissionError": "this user may not do that",
+    "ReadOnlySQLTransactionError": "the server is read-only",
+    "ReadOnlyError": "the server is read-only",
+    "TooManyConnectionsError": "the server has no connection left",
+    "gaierror": "there is no such host",
+}
+
+
+def add_store_options(parser: argparse.ArgumentParser, *, postgres_only: bool = False) -> None:
+    """Let a command be told its store."""
+    schemes = "postgresql://" if postgres_only else "redis:// or postgresql://"
+    variables = VARIABLES[0] if postgres_only else " or ".join(VARIABLES)
+    parser.add_argument("--url", help=f"{schemes} URL of the store (default: {variables})")
+    parser.add_argument("--table", default="sessions", help="name of the table in Postgres")
+    if not postgres_only:
+        parser.add_argument("--prefix", default="session:", help="what keys in Redis begin with")
+
+
+@asynccontextmanager
+async def opened(arguments: argparse.Namespace) -> AsyncIterator[AsyncPG | Redis]:
+    """Give the store that the arguments, or the environment, name.
+
+    Raises:
+        Refusal: There is none, it does not answer, or it refuses what the block asks.
+    """
+    url = _url(arguments.url)
+    store = _store(url, arguments)
+    try:
+        yield store
+    except (Refusal, SessionConfigError):
+        raise
+    except Exception as error:
+        raise Refusal(f"{_place(url)}: {_meaning(error)}") from error
+    finally:
+        await store.close()
+
+
+async def checked(store: AsyncPG | Redis) -> None:
+    """See that the store is there, and its table."""
+    async with asyncio.timeout(SECONDS):
+        await store.fetch("session", "-")
+
+
+def is_postgres(store: AsyncPG | Redis) -> bool:
+    """Whether this store is the one with a table."""
+    return hasattr(store, "create_table")
+
+
+def _url(given: str | None) -> str:
+    if given:
+        return given
+    found = [os.environ[name] for name in VARIABLES if os.environ.get(name)]
+    if not found:
+        raise Refusal(f"which store? Give --url, or set {' or '.join(VARIABLES)}")
+    if len(found) > 1:
+        raise Refusal(f"which store? {' and '.join(VARIABLES)} are both set: give --url")
+    return found[0]
+
+
+def _store(url: str, arguments: argparse.Namespace) -> Any:
+    scheme = url.partition(":")[0]
+    try:
+        if scheme in POSTGRES:
+            from ..interfaces.postgres import AsyncPG
+
+            return AsyncPG(url, table=arguments.table, sweep_every=0, max_size=3)
+        if scheme in REDIS and hasattr(arguments, "prefix"):
+            from ..interfaces.redis import Redis
+
+            return Redis(url, prefix=arguments.prefix)
+    except ImportError as error:
+        raise Refusal(str(error)) from error
+    kinds = "redis:// or postgresql://" if hasattr(arguments, "prefix") else "postgresql://"
+    raise Refusal(f"the URL must begin with {kinds}")
+
+
+def _place(url: str) -> str:
+    """Return what of a URL may be shown: never the password."""
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return "the URL"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+def _meaning(error: BaseException) -> str:
+    """Return what an error says of the store."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for kind in type(seen).__mro__:
+            if kind.__name__ in _MEANINGS:
+                return _MEANINGS[kind.__name__]
+        if isinstance(seen, ValueError) and not isinstance(seen, UnicodeError):
+            return "this is no URL that the driver understands"
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(error, OSError | TimeoutError) or "Connection" in type(error).__name__:
+        return f"no answer ({type(error).__name__}); is the server there?"
+    return f"the store failed ({type(error).__name__})"
