@@ -228,7 +228,7 @@ def test_revoking_says_what_was_not_there(site: Site, ask: Ask) -> None:
     assert ask("sessions", "revoke", *site.options)[0] == 2
     assert ask("sessions", "revoke", draft.sid, "A" * 22, *site.options)[:2] == (
         1,
-        "1 sessions revoked\n",
+        "1 session revoked\n",
     )
 
 
@@ -324,7 +324,7 @@ def test_purge_leaves_what_is_locked(
 
     assert status == 0
     assert "2,499 expired rows dropped" in out
-    assert "1 are locked" in out
+    assert "left: 1," in out
 
 
 def test_purge_tells_how_far_it_is(

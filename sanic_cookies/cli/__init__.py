@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sanic-cookies", description="Look after the sessions of an app.", epilog=_EPILOG
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="command", required=True)
     for part in (maintenance, sessions, doctor):
         part.add_commands(commands)
     return parser

@@ -18,10 +18,10 @@ from sanic import Sanic
 
 from ..auth.csrf import CsrfGuard
 from ..auth.session import AuthSession
-from ..interfaces.in_cookie import InCookieEncrypted
+from ..interfaces.base import LivesInCookie
 from ..interfaces.memory import InMemory
 from ..session import Session
-from .output import Output, Refusal
+from .output import Output, Refusal, counted
 
 HOUR, DAY = 3600.0, 24 * 3600.0
 
@@ -66,7 +66,8 @@ async def _doctor(arguments: argparse.Namespace, output: Output) -> int:
     errors = sum(finding.severity == "error" for _, finding in found)
     lines = [line for name, finding in found for line in _told(name, finding)]
     names = ", ".join(repr(session) for session in sessions)
-    lines.append(f"{names}: {errors} errors, {len(found) - errors} other findings")
+    others = counted(len(found) - errors, "other finding")
+    lines.append(f"{names}: {counted(errors, 'error')}, {others}")
     output.result(
         {"findings": [{"session": name, **finding._asdict()} for name, finding in found]}, *lines
     )
@@ -166,7 +167,7 @@ def _stores(session: Session) -> Iterator[Finding]:
             "each worker has its own, and a restart ends them all",
             "Session(app, master_interface=Redis(...)) or AsyncPG(...)",
         )
-    if isinstance(master, InCookieEncrypted) and master.revocations is None:
+    if isinstance(master, LivesInCookie) and getattr(master, "revocations", None) is None:
         is_login = isinstance(session, AuthSession)
         yield Finding(
             "error" if is_login else "note",

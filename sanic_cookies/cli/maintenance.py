@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..interfaces.keys import KEY_BYTES
 from ..interfaces.statements import sql
-from .output import Output, Progress, moment
+from .output import Output, Progress, counted, moment
 from .stores import SECONDS, add_store_options, checked, is_postgres, opened
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ async def _purge(arguments: argparse.Namespace, output: Output) -> int:
         if is_postgres(store):
             dropped, left = await _drop(store, arguments.batch)  # type: ignore[arg-type]
     seconds = time.monotonic() - began
-    rest = f"; {left:,} are locked, or another process is at them" if left else ""
-    told = f"{dropped:,} expired rows dropped in {seconds:.1f} s{rest}"
+    rest = f"; left: {left:,}, locked, or another process is at them" if left else ""
+    told = f"{counted(dropped, 'expired row')} dropped in {seconds:.1f} s{rest}"
     if not is_postgres(store):
         told = "Redis drops by itself what expires: nothing to do"
     output.result({"dropped": dropped, "left": left, "seconds": round(seconds, 3)}, told)

@@ -93,6 +93,11 @@ def moment(epoch: float | None) -> str | None:
     return datetime.fromtimestamp(round(epoch), UTC).isoformat().replace("+00:00", "Z")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "-"

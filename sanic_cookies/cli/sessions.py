@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..codec import JSONCodec
 from ..content import unpack
 from ..record import Record, RecordUnreadable
-from .output import Output, Refusal, moment
+from .output import Output, Refusal, counted, moment
 from .stores import add_store_options, checked, opened
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def _list(arguments: argparse.Namespace, output: Output) -> int:
     output.result({"sessions": rows, "more": more})
     if not output.as_json:
         output.table(rows)
-        print(f"{len(rows):,} sessions" + (", and there are more: --limit 0" if more else ""))
+        print(counted(len(rows), "session") + (", and there are more: --limit 0" if more else ""))
     return 0
 
 
@@ -148,7 +148,7 @@ async def _revoke(arguments: argparse.Namespace, output: Output) -> int:
         async for name, sid in _chosen(store, arguments):
             if await store.delete(name, sid):
                 ended.append(sid)
-    output.result({"revoked": ended}, f"{len(ended):,} sessions revoked")
+    output.result({"revoked": ended}, f"{counted(len(ended), 'session')} revoked")
     return 1 if len(ended) < len(set(arguments.sid)) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..record import Census, Record, RecordUnreadable
 
-_AT_ONCE = 100
+_AT_ONCE = 50
 _SPECIAL, _ESCAPED = re.compile(r"([][?*^\\])"), r"\\\1"
 
 Fetch = Callable[[str, str], Awaitable[Record | None]]

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
 from sanic_cookies.record import Claim, Granted
+from sanic_cookies.testing import new_draft
 from sanic_cookies.token import Token
 from servers import HOST, RedisServer, bind_free_port
 
@@ -246,3 +247,17 @@ async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
             except RedisError:
                 pass
             await asyncio.sleep(0.05)
+
+
+async def test_a_cluster_shows_all_its_sessions(cluster: redis_asyncio.RedisCluster) -> None:
+    """Sessions on every node of a cluster are listed, each once, and counted."""
+    interface = Redis(cluster, prefix="shown:")
+    drafts = [new_draft(user_key=f"user {number % 7}") for number in range(200)]
+    for draft in drafts:
+        assert await interface.create(draft)
+
+    shown = [record.sid async for record in interface.records("contract")]
+    census = await interface.census()
+
+    assert sorted(shown) == sorted(draft.sid for draft in drafts)
+    assert (census.sessions, census.users) == (200, 7)
