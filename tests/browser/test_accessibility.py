@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
@@ -24,7 +26,8 @@ async def test_axe_finds_nothing(
     page = await open_page(color_scheme=scheme, reduced_motion="reduce")
     if signed_in:
         await sign_up(page, name)
-    for path in paths:
+    for path, width in product(paths, (360, 1280)):
+        await page.set_viewport_size({"width": width, "height": 700})
         await page.goto(path)
         found = await Axe().run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
