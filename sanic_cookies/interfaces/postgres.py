@@ -31,8 +31,10 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
+from .base import Hear
+from .news import News
+from .pg_ear import PostgresEar
 from .pg_joining import ALONE, Joiner, Step
-from .pg_listener import listen
 from .pg_pool import AWAY, RELEASE_SECONDS, Pool
 from .pg_rows import commitment, creation, record
 from .statements import sql
@@ -76,14 +78,16 @@ class AsyncPG:
                 give `statement_cache_size=0`.
         """
         self._pool = Pool(pool, pool_options)
-        # Who gives this stands behind a transaction pooler, where LISTEN is heard by nobody.
-        self._listens = pool_options.get("statement_cache_size") != 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep_every = sweep_every
         self._sweeper: asyncio.Task[None] | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self._wakeups = Wakeups()
+        self._wakeups, self._news = Wakeups(), News()
         self._table = table
+        self._ear: PostgresEar | None = None
+        # A pool that was given may lie behind a transaction pooler, and who gives this option does:
+        # there LISTEN is heard by nobody.
+        if self._pool.url is not None and pool_options.get("statement_cache_size") != 0:
+            self._ear = PostgresEar(self._pool.url, self._wakeups, self._news, table)
         self._sql = {name: sql(name, table) for name in _STATEMENTS}
         self._joiner = Joiner(
             self._pool,
@@ -110,12 +114,13 @@ class AsyncPG:
     async def close(self) -> None:
         """End the tasks and close the pool that `open` made; a given one stays open."""
         here = self._loop is asyncio.get_running_loop()
-        tasks = [task for task in (self._sweeper, self._listener) if task is not None and here]
-        self._sweeper = self._listener = self._loop = None
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=RELEASE_SECONDS)
+        sweeper, self._sweeper, self._loop = self._sweeper, None, None
+        if sweeper is not None and here:
+            sweeper.cancel()
+            await asyncio.wait([sweeper], timeout=RELEASE_SECONDS)
+        self._news.clear()
+        if self._ear is not None:
+            await self._ear.close()
         await self._joiner.close()
         await self._pool.close()
 
@@ -186,13 +191,15 @@ class AsyncPG:
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        self._on_this_loop()
-        # Not with a pool that was given: it may lie behind a transaction pooler.
-        if self._listener is None and self._pool.url is not None and self._listens:
-            self._listener = asyncio.create_task(
-                listen(self._pool.url, self._wakeups), name="sanic_cookies.wakeups"
-            )
+        if self._ear is not None:
+            self._ear.open()
         await self._wakeups.wait(token, timeout)
+
+    def listen(self, name: str, hear: Hear) -> None:
+        """See `SupportsNews.listen`; behind a transaction pooler nothing is heard."""
+        if self._ear is not None:
+            self._news.add(name, hear)
+            self._ear.open()
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
         """See `SupportsIndex.records_of`."""
@@ -295,10 +302,10 @@ class AsyncPG:
         return await self._pool.ask("fetchrow", self._sql[step], args)
 
     def _on_this_loop(self) -> None:
-        """Forget the tasks of another loop."""
+        """Forget the task of another loop."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._sweeper, self._listener = loop, None, None
+            self._loop, self._sweeper = loop, None
 
     async def _sweep_for_ever(self) -> None:
         while True:

@@ -61,7 +61,7 @@ try:
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-    from .redis_ear import Ear
+    from .redis_ear import RedisEar
     from .redis_link import CONNECT_SECONDS
     from .redis_wire import Transport, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
@@ -95,7 +95,7 @@ class Redis:
         self._wakeups = Wakeups()
         self._on_cluster = isinstance(client, RedisCluster)
         self._news = News()
-        self._ear = Ear(self._wakeups, self._news)
+        self._ear = RedisEar(self._wakeups, self._news)
 
     def __repr__(self) -> str:
         """Show nothing of the URL, which may hold a password."""
@@ -325,15 +325,18 @@ class Redis:
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
-        self._connected()
-        self._ear.open(self._client)
+        self._listening()
         await self._wakeups.wait(token, timeout)
 
     def listen(self, name: str, hear: Hear) -> None:
         """See `SupportsNews.listen`."""
-        self._connected()
         self._news.add(self._key(name, ""), hear)
-        self._ear.open(self._client)
+        self._listening()
+
+    def _listening(self) -> None:
+        self._connected()
+        self._ear.client = self._client
+        self._ear.open()
 
     def _key(self, name: str, sid: str) -> str:
         return f"{self._prefix}{name}:{sid}"

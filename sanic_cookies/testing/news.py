@@ -124,3 +124,13 @@ class NewsContract(Contract):
             await twin.delete(draft.name, draft.sid)
 
         assert [await hearing.next(), await hearing.next()] == [each.sid for each in drafts]
+
+    async def test_listening_does_no_harm(self, interface: Telling) -> None:
+        """Where news are heard or not, who listens can close the interface and open it again."""
+        Listener(interface)
+        await interface.close()
+        await interface.open()
+        Listener(interface)
+        draft = new_draft()
+        assert await interface.create(draft)
+        assert await interface.delete(draft.name, draft.sid)

@@ -49,7 +49,7 @@ class TestRedisByClient(OnRedis):
             yield interface
 
 
-class OnPostgres(InterfaceContract, LeaseContract, SweepContract):
+class OnPostgres(InterfaceContract, LeaseContract, NewsContract, SweepContract):
     @pytest.fixture
     async def name(self, database: asyncpg.Connection) -> AsyncIterator[str]:
         async with table(database) as name:
@@ -62,15 +62,24 @@ class OnPostgres(InterfaceContract, LeaseContract, SweepContract):
 
 
 class TestPostgresByURL(OnPostgres):
-    @pytest.fixture(params=[{}, {"statement_cache_size": 0}], ids=str)
-    async def interface(
-        self, database_url: str, name: str, request: pytest.FixtureRequest
-    ) -> AsyncIterator[AsyncPG]:
-        async with postgres(database_url, name, **request.param) as interface:
+    @pytest.fixture
+    async def interface(self, database_url: str, name: str) -> AsyncIterator[AsyncPG]:
+        async with postgres(database_url, name) as interface:
+            yield interface
+
+
+class TestPostgresBehindAPooler(OnPostgres):
+    hears = False  # LISTEN is lost there
+
+    @pytest.fixture
+    async def interface(self, database_url: str, name: str) -> AsyncIterator[AsyncPG]:
+        async with postgres(database_url, name, statement_cache_size=0) as interface:
             yield interface
 
 
 class TestPostgresByPool(OnPostgres):
+    hears = False  # it may lie behind a pooler
+
     @pytest.fixture
     async def interface(self, database_url: str, name: str) -> AsyncIterator[AsyncPG]:
         async with (

@@ -18,6 +18,7 @@ from sanic_cookies.record import Draft, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,
     LeaseContract,
+    NewsContract,
     SweepContract,
     following,
     new_claim,
@@ -194,7 +195,7 @@ async def test_old_row_opens_no_session(
         assert await database.fetch(f"SELECT * FROM {name}") == before
 
 
-class TestUpgradedTable(InterfaceContract, LeaseContract, SweepContract):
+class TestUpgradedTable(InterfaceContract, LeaseContract, NewsContract, SweepContract):
     """An upgraded table keeps the whole contract."""
 
     @pytest.fixture

@@ -1,6 +1,7 @@
 -- $9 is the lease token, NULL for a save without a lease. $10 gives the lease up: the longest
 -- waiter gets it for a second, in which it must come for it, and its process is told. Otherwise the
--- lease is prolonged by $11. $13 to $16 replace the secret by $12.
+-- lease is prolonged by $11. $13 to $16 replace the secret by $12, and the processes that watch the
+-- session are told.
 WITH saved AS (
     UPDATE {table}
     SET version        = $3,
@@ -54,4 +55,6 @@ SELECT CASE
 END, (
     SELECT pg_notify('sanic_cookies_' || split_part(next, '.', 1), next)
     FROM saved WHERE next IS NOT NULL
+), (
+    SELECT pg_notify('cookies_news_{table}', $1 || ' ' || $2) FROM saved WHERE $13
 )

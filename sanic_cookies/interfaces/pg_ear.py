@@ -1,0 +1,63 @@
+"""What a process hears from Postgres, by LISTEN, which a transaction pooler would lose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from .ear import Ear
+from .news import News
+from .pg_pool import AWAY, CONNECT_SECONDS
+from .wakeups import Wakeups
+
+
+class PostgresEar(Ear):
+    """Listens to Postgres on a connection of its own; topics are names of sessions."""
+
+    away = (*AWAY, asyncpg.InterfaceError)
+
+    def __init__(self, url: str, wakeups: Wakeups, news: News, table: str) -> None:
+        """See `Ear`.
+
+        Args:
+            url: Where to connect.
+            wakeups: Told of leases that are handed to this process.
+            news: Told of sessions that end or change their token.
+            table: The table whose news are wanted.
+        """
+        super().__init__(wakeups, news)
+        self._url = url
+        self._news_channel = f"cookies_news_{table}"  # as in the statements that tell
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Any]:
+        line = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS)
+        try:
+            await line.add_listener(f"sanic_cookies_{self._wakeups.process}", self._woken)
+            yield line
+        finally:
+            line.terminate()
+
+    async def _add(self, line: Any, topics: set[str]) -> None:
+        # One channel for all topics; asyncpg sends LISTEN for the first of them only.
+        await line.add_listener(self._news_channel, self._told)
+        for topic in topics:
+            self._news.tell(topic, None)
+
+    async def _hear_out(self, line: Any) -> None:
+        ended = asyncio.Event()
+        line.add_termination_listener(lambda _: ended.set())
+        if not line.is_closed():
+            self._wakeups.listening = True
+            await ended.wait()
+
+    def _woken(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        self._wakeups.wake(str(payload))
+
+    def _told(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        topic, _, sid = str(payload).partition(" ")
+        self._news.tell(topic, sid)
