@@ -1,7 +1,7 @@
 """A session in a handler: enter, body, exit.
 
-Law: every wait has an end, every lock a lease, every failure a name. (What is decided at the exit,
-and its laws, stand in `writer`.)
+Law: every wait has an end, every lock a lease, every failure a name. (What is decided at the exit
+stands in `planner`.)
 
 Theory of operation. `async with` takes the lock of this process, then the store's lease together
 with the record. The body works on the decoded content. A clean exit compares the encoded content
@@ -9,17 +9,15 @@ with what was loaded and writes it, if it differs, in the step that gives the le
 exception forgets the content and gives the lease back. Either exit is one coroutine that a
 cancellation of the request does not stop half way.
 
-The class is built in five storeys, each of one idea: `mapping` (a dict), `reader` (knows what is
-stored), `locker` (keeps others out), `writer` (decides and writes), and this.
+The class is built in storeys, each of one idea: see the package.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from .. import expiry
 from ..content import Content, Identity
@@ -27,17 +25,14 @@ from ..errors import SessionNotLoaded, SessionStoreError
 from ..exchange import Exchange
 from ..record import Record
 from ..runtime import Runtime
-from .changes import Changes
+from .ending import SessionEnding
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
-from .writer import SessionWriter
 
 
-class SessionDict(SessionWriter):
+class SessionDict(SessionEnding):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
-    _undestroyed: dict[str, Any] | None = None
-    _savepoints: tuple[dict[str, Any], ...] = ()
     _doomed_before: tuple[str, ...] = ()
     _closing = False
 
@@ -237,66 +232,7 @@ class SessionDict(SessionWriter):
             raise SessionNotLoaded
         content.identity, self._rotate = identity, self._rotate or rotate
 
-    # Ways to end a session, and the close of the request.
-
-    def reset(self) -> None:
-        """Empty the session, its user included; if nothing is written afterwards, it ends."""
-        self.clear()
-        content = self._content
-        if self._owner is None:
-            # The merge at the end compares data only, so it has to be told.
-            self._unlocked = Changes(ended=True)
-        elif content is not None and content.identity is not None:
-            self._rotate, self._logged_in = True, False
-        if content is not None:
-            content.end()
-
-    def destroy(self) -> None:
-        """End this session: record deleted, cookie removed; a later write begins a new one.
-
-        Acts when the block ends, or with the response.
-        """
-        self._look()
-        if self._status is Status.LIVE and self._record is not None:
-            self._undestroyed = self._savepoint()
-            self._doomed = (*self._doomed, self._record.sid)
-        elif self._located_credential() is not None and self._status is Status.UNREAD:
-            # Not read, so not proven to be ours: it ends once it has been.
-            self._blind, self._unlocked = None, Changes(ended=True)
-            return
-        self._forget(Status.NEW)
-        self._content, self._blind, self._unlocked = Content(), None, None
-        self._credential, self._token, self._located = None, None, True
-
-    flush = destroy
-
-    async def end(self) -> bool:
-        """End this session now, without waiting for its lock; True if there was one.
-
-        What was written into it and not stored yet is dropped too, an open block's part included.
-
-        Raises:
-            SessionStoreError: It could not be ended, and is not claimed to have been.
-        """
-        self._look()
-        await self.load()
-        ended = bool(self._doomed)
-        await self._runtime.background.settle(self._end_doomed())
-        if self._status is Status.LIVE and self._record is not None:
-            sid, store, name = self._record.sid, self._store, self._runtime.settings.name
-            await self._runtime.background.settle(store.delete(name, sid, self._budget))
-            self._ended(sid)
-            ended = True
-        self._drop_changes()
-        return ended
-
-    def _drop_changes(self) -> None:
-        """Forget all that is not stored, so that neither exit nor rollback brings it back."""
-        self._content = None if self._owner is None else Content()
-        self._blind = self._unlocked = self._merged = None
-        self._rotate = self._renew = self._logged_in = False
-        self._undestroyed = None
-        self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
+    # The close of the request.
 
     @property
     def needs_closing(self) -> bool:
@@ -347,23 +283,3 @@ class SessionDict(SessionWriter):
             # Somebody may have written since, and replaced the token: then theirs is the last word.
             if touched:
                 self._send_cookie(Plan(Act.NOTHING, span, renew=True))
-
-    # Nested blocks.
-
-    def _savepoint(self) -> dict[str, Any]:
-        return {
-            "_content": copy.deepcopy(self._content),
-            "_rotate": self._rotate,
-            "_renew": self._renew,
-            "_logged_in": self._logged_in,
-            "_doomed": self._doomed,
-            "_status": self._status,
-            "_record": self._record,
-            "_payload": self._payload,
-            "_credential": self._credential,
-            "_token": self._token,
-        }
-
-    def _restore(self, savepoint: dict[str, Any]) -> None:
-        for name, value in savepoint.items():
-            setattr(self, name, value)

@@ -12,16 +12,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from secrets import token_urlsafe
-from typing import NamedTuple
 
 from ..errors import SessionLockTimeout, SessionStoreError
 from ..interfaces.guard import Budget
 from ..locks import Hold
-from ..record import Busy, Claim, Granted, Record, RecordUnreadable
+from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
+from .lease import Bequest, Lease
 from .mapping import Status
 from .reader import SessionReader
 
@@ -31,40 +30,6 @@ LOCAL_PASS = 8
 HELD_TOO_LONG = 0.25
 # A lease that was asked for by a call that was cut off may be granted after it has been returned.
 _RETURN_AGAIN = 0.5
-
-
-class Lease(NamedTuple):
-    """The store's lease that this request holds.
-
-    Attributes:
-        sid: Of which session.
-        token: Its random token.
-        passes: How many blocks of this process have had it before.
-    """
-
-    sid: str
-    token: str
-    passes: int = 0
-
-
-class Bequest(NamedTuple):
-    """What a block hands to the next one of its process, with the lock.
-
-    Attributes:
-        lease: The lease, just prolonged.
-        record: The record, just written.
-        read_at: Monotonic seconds at which `record.now` was right.
-        give_back: Gives the lease back to the store.
-    """
-
-    lease: Lease
-    record: Record
-    read_at: float
-    give_back: Callable[[Lease], object]
-
-    def drop(self) -> None:
-        """Give the lease back: nobody of this process wants it any more."""
-        self.give_back(self.lease)
 
 
 class SessionLocker(SessionReader):

@@ -10,13 +10,11 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, MutableMapping
-from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from .. import content as contents
-from .. import expiry
 from ..content import Content
 from ..errors import ResponseStarted, SessionError, SessionNotLoaded
 from ..exchange import Exchange
@@ -194,52 +192,6 @@ class SessionMapping(MutableMapping[str, Any]):
         """Whether there is nothing in it: no data, no user, no lifetime of its own."""
         return self._reading().is_empty
 
-    @property
-    def created_at(self) -> float | None:
-        """Epoch seconds of its creation; None before it is stored."""
-        return self._record.created_at if self._live() and self._record else None
-
-    @property
-    def last_seen(self) -> float | None:
-        """Epoch seconds of the last use that was written down (touches are throttled)."""
-        return self._record.last_seen if self._live() and self._record else None
-
-    @property
-    def expires_at(self) -> float | None:
-        """Epoch seconds at which the store forgets it; None before it is stored."""
-        return self._record.expires_at if self._live() and self._record else None
-
-    # Lifetime, with the meanings that Django's users know.
-
-    def set_expiry(self, value: float | timedelta | datetime | None) -> None:
-        """Give this session a lifetime of its own.
-
-        Args:
-            value: Seconds of idle time; 0 for a cookie that ends with the browser; a `timedelta`
-                from now or an aware `datetime` for an absolute end; None for the policy again.
-        """
-        life = expiry.parse_expiry(value, self._age(), self._runtime.settings.clock())
-        content = self._writing()
-        if self._owner is not None and content is not None:
-            content.life, self._renew = life, True
-            return
-        if content is not None:
-            content.life = life
-        marks = self._marks()
-        marks.life, marks.life_set = life, True
-
-    def get_expiry_age(self) -> int:
-        """Return the seconds until it expires if nobody uses it any more."""
-        return int(self._span().ttl)
-
-    def get_expiry_date(self) -> datetime:
-        """Return when it expires if nobody uses it any more; aware, UTC."""
-        return expiry.as_date(self._runtime.settings.clock() + self._span().ttl)
-
-    def get_expire_at_browser_close(self) -> bool:
-        """Say whether its cookie ends with the browser."""
-        return not self._span().persistent
-
     def set_test_cookie(self) -> None:
         """Leave a mark that only a browser which keeps cookies brings back."""
         self[TEST_COOKIE] = "worked"
@@ -347,12 +299,6 @@ class SessionMapping(MutableMapping[str, Any]):
         if record is None or self._status is not Status.LIVE:
             return 0.0
         return record.now - record.created_at + time.monotonic() - self._read_at
-
-    def _span(self) -> expiry.Span:
-        content = self._known()
-        if content is None:
-            raise self._failure or SessionNotLoaded()
-        return expiry.span(self._runtime.settings.policy, content, self._age())
 
     def _pending_changes(self) -> Changes | None:
         """Return what was changed without the lock, and forget it here."""

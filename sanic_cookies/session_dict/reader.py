@@ -21,10 +21,11 @@ from ..interfaces.guard import Budget
 from ..record import Record, RecordUnreadable
 from ..runtime import Runtime, suspicious
 from ..token import Credential, Token, same
-from .mapping import SessionMapping, Status
+from .lifetime import SessionLifetime
+from .mapping import Status
 
 
-class SessionReader(SessionMapping):
+class SessionReader(SessionLifetime):
     """The half of `SessionDict` that reads."""
 
     _muted = False

@@ -1,12 +1,7 @@
-"""What becomes of a session when its block ends.
+"""How what was planned is carried out.
 
-Law 1: everything that decides whether a session is written, moved or ended stands in this file and
-in `plan.decide`, its table. Interfaces never decide, listeners never lock.
-Law 2: no record is created by reading, none is revived by writing.
-
-First a plan is made, without I/O, and everything that speaks against it is raised. Then it is
-carried out. So what is refused has left no trace, and what the client is told was saved has been
-saved by the master.
+Law: no record is created by reading, none is revived by writing; and what the client is told was
+saved has been saved by the master.
 """
 
 from __future__ import annotations
@@ -17,114 +12,32 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from .. import content as contents
-from .. import expiry
-from ..content import Content
 from ..errors import (
-    ResponseStarted,
     SessionError,
     SessionInterrupted,
     SessionLimitReached,
-    SessionLockLost,
     SessionStoreError,
-    SessionTooLarge,
 )
 from ..interfaces.fan_out import BoundFanOut
 from ..record import Admission, Draft, Limit, Outcome, Record
 from ..token import Token
 from .changes import Changes
-from .locker import SessionLocker
 from .mapping import Status
-from .plan import Act, Plan, Situation, decide
+from .plan import Act, Plan
+from .planner import SessionPlanner
 
 logger = logging.getLogger("sanic_cookies")
 
 _CREATE_TRIES = 3
 
 
-class SessionWriter(SessionLocker):
-    """The half of `SessionDict` that decides and writes."""
+class SessionWriter(SessionPlanner):
+    """The half of `SessionDict` that writes."""
 
     _merged: Changes | None = None  # what was changed without the lock, and is part of this block
     _doomed: tuple[str, ...] = ()  # ended by this request, and not yet told to the store
     _written = False
     _logged_in = False  # by this block, and not yet stored
-
-    def _plan(self, release: bool) -> Plan:
-        """Decide what happens to the record; nothing is written before this has succeeded."""
-        settings, content = self._runtime.settings, self._content or Content()
-        exists = self._status is Status.LIVE
-        payload = b"" if content.is_empty else contents.pack(settings.codec, content)
-        changed = payload != self._payload
-        age = self._age()
-        span = expiry.span(settings.policy, content, age)
-        periodic = exists and not self._rotate and self._renewal_due(age)
-        renew = self._rotate or self._renew or settings.save_every_request
-        if exists and self._record is not None:
-            unseen = self._record.now - self._record.last_seen
-            renew = renew or span.touch_due(unseen + time.monotonic() - self._read_at)
-        if self._exchange.begun and self._in_cookie and not changed:
-            renew = self._rotate  # a touch would need a cookie, and is not worth an error
-        act = decide(
-            Situation(
-                exists=exists,
-                ended=self._status is Status.DEAD,
-                empty=content.is_empty,
-                expired=span.ttl <= 0,
-                changed=changed,
-                rotate=self._rotate or periodic,
-                renew=renew,
-            )
-        )
-        if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
-            raise self._lost("lease or max_hold were over before the block ended")
-        if act is None or (self._rotate and self._muted):
-            raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
-        plan = Plan(
-            act=act,
-            payload=payload,
-            changed=changed,
-            span=span,
-            rotate=self._rotate or periodic,
-            periodic=periodic,
-            renew=renew,
-            own_life=self._renew,
-            release=release,
-            user_key=self._user_key(content),
-        )
-        self._check(plan, content)
-        return plan
-
-    def _check(self, plan: Plan, content: Content) -> None:
-        """Refuse what must not be written, before anything is."""
-        settings = self._runtime.settings
-        if plan.act not in (Act.CREATE, Act.SAVE):
-            return
-        needs_cookie = plan.act is Act.CREATE or plan.rotate or self._in_cookie
-        if needs_cookie and self._exchange.begun:
-            raise ResponseStarted
-        if plan.changed and plan.payload is not None:
-            contents.require_faithful(settings.codec, plan.payload, content)
-            if len(plan.payload) > settings.max_bytes:
-                raise SessionTooLarge(len(plan.payload), settings.max_bytes)
-
-    @property
-    def _in_cookie(self) -> bool:
-        """Whether the session itself lives in its cookie."""
-        return isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
-
-    def _renewal_due(self, age: float) -> bool:
-        every, record = self._runtime.settings.renew_every, self._record
-        if every is None or record is None or self._muted or self._exchange.begun:
-            return False
-        return record.created_at + age - record.rotated_at >= every
-
-    def _user_key(self, content: Content) -> str | None:
-        """Return whose session it is; without a login it is nobody's."""
-        user_key = self._runtime.settings.user_key
-        if content.identity is None or user_key is None:
-            return None
-        return user_key(content.identity.user)
 
     async def _carry_out(self, plan: Plan | None) -> None:
         """Do what was planned; without a plan only give the lease back."""
@@ -268,13 +181,6 @@ class SessionWriter(SessionLocker):
         admission = await self._store.admit(draft, token, limit, self._budget, lease, copy)
         self._welcome(admission)
         return admission.outcome
-
-    def _lost(self, reason: str) -> SessionLockLost:
-        label, name = self._exchange.label, self._runtime.settings.name
-        self._runtime.stats.locks_lost += 1
-        logger.error("%s: the route %r lost its lock: %s", name, label, reason)
-        self._runtime.emit("lost", sid=self.sid, route=label)
-        return SessionLockLost(reason)
 
     def _draft(self, plan: Plan, sid: str, version: int, secret_hash: bytes) -> Draft:
         settings, record = self._runtime.settings, self._record

@@ -1,0 +1,95 @@
+"""How a session ends, and how its state is kept to come back to if that is undone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ..content import Content
+from .changes import Changes
+from .mapping import Status
+from .writer import SessionWriter
+
+
+class SessionEnding(SessionWriter):
+    """The half of `SessionDict` that ends it."""
+
+    _undestroyed: dict[str, Any] | None = None  # what it was before this block ended it
+    _savepoints: tuple[dict[str, Any], ...] = ()  # one for each inner block, the outermost first
+
+    def reset(self) -> None:
+        """Empty the session, its user included; if nothing is written afterwards, it ends."""
+        self.clear()
+        content = self._content
+        if self._owner is None:
+            # The merge at the end compares data only, so it has to be told.
+            self._unlocked = Changes(ended=True)
+        elif content is not None and content.identity is not None:
+            self._rotate, self._logged_in = True, False
+        if content is not None:
+            content.end()
+
+    def destroy(self) -> None:
+        """End this session: record deleted, cookie removed; a later write begins a new one.
+
+        Acts when the block ends, or with the response.
+        """
+        self._look()
+        if self._status is Status.LIVE and self._record is not None:
+            self._undestroyed = self._savepoint()
+            self._doomed = (*self._doomed, self._record.sid)
+        elif self._located_credential() is not None and self._status is Status.UNREAD:
+            # Not read, so not proven to be ours: it ends once it has been.
+            self._blind, self._unlocked = None, Changes(ended=True)
+            return
+        self._forget(Status.NEW)
+        self._content, self._blind, self._unlocked = Content(), None, None
+        self._credential, self._token, self._located = None, None, True
+
+    flush = destroy
+
+    async def end(self) -> bool:
+        """End this session now, without waiting for its lock; True if there was one.
+
+        What was written into it and not stored yet is dropped too, an open block's part included.
+
+        Raises:
+            SessionStoreError: It could not be ended, and is not claimed to have been.
+        """
+        self._look()
+        await self.load()
+        ended = bool(self._doomed)
+        await self._runtime.background.settle(self._end_doomed())
+        if self._status is Status.LIVE and self._record is not None:
+            sid, store, name = self._record.sid, self._store, self._runtime.settings.name
+            await self._runtime.background.settle(store.delete(name, sid, self._budget))
+            self._ended(sid)
+            ended = True
+        self._drop_changes()
+        return ended
+
+    def _drop_changes(self) -> None:
+        """Forget all that is not stored, so that neither exit nor rollback brings it back."""
+        self._content = None if self._owner is None else Content()
+        self._blind = self._unlocked = self._merged = None
+        self._rotate = self._renew = self._logged_in = False
+        self._undestroyed = None
+        self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
+
+    def _savepoint(self) -> dict[str, Any]:
+        return {
+            "_content": copy.deepcopy(self._content),
+            "_rotate": self._rotate,
+            "_renew": self._renew,
+            "_logged_in": self._logged_in,
+            "_doomed": self._doomed,
+            "_status": self._status,
+            "_record": self._record,
+            "_payload": self._payload,
+            "_credential": self._credential,
+            "_token": self._token,
+        }
+
+    def _restore(self, savepoint: dict[str, Any]) -> None:
+        for name, value in savepoint.items():
+            setattr(self, name, value)

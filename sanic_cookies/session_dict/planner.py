@@ -1,0 +1,110 @@
+"""What a block's end will do, found out without I/O.
+
+Law: everything that decides whether a session is written, moved or ended stands here and in
+`plan.decide`, its table. Interfaces never decide, listeners never lock.
+
+Everything that speaks against a write is raised here, so what is refused has left no trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from .. import content as contents
+from .. import expiry
+from ..content import Content
+from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
+from ..interfaces.fan_out import BoundFanOut
+from .locker import SessionLocker
+from .mapping import Status
+from .plan import Act, Plan, Situation, decide
+
+logger = logging.getLogger("sanic_cookies")
+
+
+class SessionPlanner(SessionLocker):
+    """The half of `SessionDict` that decides."""
+
+    def _plan(self, release: bool) -> Plan:
+        """Decide what happens to the record; nothing is written before this has succeeded."""
+        settings, content = self._runtime.settings, self._content or Content()
+        exists = self._status is Status.LIVE
+        payload = b"" if content.is_empty else contents.pack(settings.codec, content)
+        changed = payload != self._payload
+        age = self._age()
+        span = expiry.span(settings.policy, content, age)
+        periodic = exists and not self._rotate and self._renewal_due(age)
+        renew = self._rotate or self._renew or settings.save_every_request
+        if exists and self._record is not None:
+            unseen = self._record.now - self._record.last_seen
+            renew = renew or span.touch_due(unseen + time.monotonic() - self._read_at)
+        if self._exchange.begun and self._in_cookie and not changed:
+            renew = self._rotate  # a touch would need a cookie, and is not worth an error
+        act = decide(
+            Situation(
+                exists=exists,
+                ended=self._status is Status.DEAD,
+                empty=content.is_empty,
+                expired=span.ttl <= 0,
+                changed=changed,
+                rotate=self._rotate or periodic,
+                renew=renew,
+            )
+        )
+        if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
+            raise self._lost("lease or max_hold were over before the block ended")
+        if act is None or (self._rotate and self._muted):
+            raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
+        plan = Plan(
+            act=act,
+            payload=payload,
+            changed=changed,
+            span=span,
+            rotate=self._rotate or periodic,
+            periodic=periodic,
+            renew=renew,
+            own_life=self._renew,
+            release=release,
+            user_key=self._user_key(content),
+        )
+        self._check(plan, content)
+        return plan
+
+    def _check(self, plan: Plan, content: Content) -> None:
+        """Refuse what must not be written, before anything is."""
+        settings = self._runtime.settings
+        if plan.act not in (Act.CREATE, Act.SAVE):
+            return
+        needs_cookie = plan.act is Act.CREATE or plan.rotate or self._in_cookie
+        if needs_cookie and self._exchange.begun:
+            raise ResponseStarted
+        if plan.changed and plan.payload is not None:
+            contents.require_faithful(settings.codec, plan.payload, content)
+            if len(plan.payload) > settings.max_bytes:
+                raise SessionTooLarge(len(plan.payload), settings.max_bytes)
+
+    @property
+    def _in_cookie(self) -> bool:
+        """Whether the session itself lives in its cookie."""
+        return isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
+
+    def _renewal_due(self, age: float) -> bool:
+        every, record = self._runtime.settings.renew_every, self._record
+        if every is None or record is None or self._muted or self._exchange.begun:
+            return False
+        return record.created_at + age - record.rotated_at >= every
+
+    def _user_key(self, content: Content) -> str | None:
+        """Return whose session it is; without a login it is nobody's."""
+        user_key = self._runtime.settings.user_key
+        if content.identity is None or user_key is None:
+            return None
+        return user_key(content.identity.user)
+
+    def _lost(self, reason: str) -> SessionLockLost:
+        label, name = self._exchange.label, self._runtime.settings.name
+        self._runtime.stats.locks_lost += 1
+        logger.error("%s: the route %r lost its lock: %s", name, label, reason)
+        self._runtime.emit("lost", sid=self.sid, route=label)
+        return SessionLockLost(reason)

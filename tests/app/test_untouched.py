@@ -1,0 +1,113 @@
+"""A route that leaves the session alone pays nothing for it, and gets nothing of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sanic import HTTPResponse, Request, Sanic, text
+
+from harness import Browser, make_app, serve
+from sanic_cookies import AuthSession, InMemory, Session
+from sanic_cookies.exchange import Exchange
+
+
+class OwnRequest(Request):
+    """An application's own request class."""
+
+    @property
+    def shout(self) -> str:
+        return self.path.upper()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Count the exchanges that are made: everything else comes after one."""
+    made: list[Request] = []
+    init = Exchange.__init__
+
+    def count(self: Exchange, request: Any) -> None:
+        made.append(request)
+        init(self, request)
+
+    monkeypatch.setattr(Exchange, "__init__", count)
+    return made
+
+
+def make_shop(**options: Any) -> Sanic[Any, Any]:
+    app = make_app()
+    Session(app, InMemory(), **options)
+
+    @app.get("/touch")
+    async def touch(request: Request) -> HTTPResponse:
+        async with request.ctx.session as sess:
+            sess["n"] = sess.get("n", 0) + 1
+            return text(str(sess["n"]))
+
+    @app.get("/leave")
+    async def leave(request: Request) -> HTTPResponse:
+        return text("")
+
+    return app
+
+
+async def test_nothing_is_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `preload=False` a request that does not ask for its session makes no object of ours."""
+    made = counted(monkeypatch)
+    app = make_shop(preload=False)
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/touch")).text == "1"
+        made.clear()
+        reply = await browser.get("/leave")
+        assert (reply.status_code, made) == (200, [])
+        assert not {"vary", "set-cookie", "cache-control"} & set(reply.headers)
+        assert (await browser.get("/touch")).text == "2"
+
+
+async def test_there_is_no_middleware_without_need() -> None:
+    """Only preloading and checks act before the handler; nothing acts after it by middleware."""
+    assert not make_shop(preload=False).request_middleware
+    assert len(make_shop().request_middleware) == 1
+    guarded = make_app()
+    auth = AuthSession(guarded, InMemory(), preload=False)
+    auth.protect(guarded)
+    assert len(guarded.request_middleware) == 1
+    assert not guarded.response_middleware
+
+
+async def test_a_response_that_is_sent_to_all_carries_nobodys_cookie() -> None:
+    """A response object kept by the application is cleaned of the cookie that another one got."""
+    app, kept = make_app(), text("the same for all")
+    Session(app, InMemory(), preload=False)
+
+    @app.get("/touch")
+    async def touch(request: Request) -> HTTPResponse:
+        async with request.ctx.session as sess:
+            sess["n"] = 1
+        return kept
+
+    @app.get("/leave")
+    async def leave(request: Request) -> HTTPResponse:
+        return kept
+
+    async with serve(app) as url, Browser(url) as first, Browser(url) as second:
+        assert "set-cookie" in (await first.get("/touch")).headers
+        assert "set-cookie" not in (await second.get("/leave")).headers
+
+
+async def test_the_apps_own_request_class_is_kept() -> None:
+    """Requests are still of the application's class, whose context and methods they have."""
+
+    app = Sanic("own", request_class=OwnRequest, configure_logging=False)
+    Sanic._app_registry.pop(app.name, None)
+    Session(app, InMemory())
+
+    @app.get("/loud")
+    async def loud(request: OwnRequest) -> HTTPResponse:
+        async with request.ctx.session as sess:
+            sess["n"] = 1
+        return text(request.shout)
+
+    async with serve(app) as url, Browser(url) as browser:
+        reply = await browser.get("/loud")
+        assert reply.text == "/LOUD"
+        assert "set-cookie" in reply.headers
