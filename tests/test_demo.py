@@ -49,7 +49,8 @@ class Person(Browser):
     def socket(self, path: str) -> connect:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         url = str(self._client.base_url).rstrip("/").replace("http", "ws", 1)
-        return connect(url + path, additional_headers={"cookie": cookies}, proxy=None)
+        headers = {"cookie": cookies} if cookies else {}
+        return connect(url + path, additional_headers=headers, proxy=None)
 
 
 @pytest.fixture
@@ -131,6 +132,17 @@ async def race(runner: Person, kind: str) -> None:
         told = await asyncio.gather(*(socket.recv() for socket in sockets))
         assert all("waited" in str(text) for text in told)
         await asyncio.gather(*(socket.wait_closed() for socket in sockets))
+
+
+async def test_a_race_that_nobody_has_begun(one: str) -> None:
+    """A socket without the lab's session is closed, and nothing is counted."""
+    async with Person(one) as stranger:
+        for kind in ("locked", "unlocked"):
+            async with stranger.socket(f"/lab/race/{kind}") as socket:
+                await socket.send("go")
+                await socket.wait_closed()
+                assert socket.close_code == 1000
+        assert (await stranger.get("/lab/counters")).json() == {}
 
 
 async def test_a_new_password_ends_the_other_sessions(url: str) -> None:

@@ -26,8 +26,6 @@ from harness import serve
 from sanic_cookies.cli import main
 
 ALL = places(PAGES)
-# What only a test of its own can check, and where that is.
-ELSEWHERE: dict[str, str] = {}
 # Other names of what is carried out here: under these it would be overlooked.
 DISGUISES = {"", "py", "python3", "pycon", "bash", "shell", "zsh"}
 SERVERS = {"REDIS_URL": "redis_url", "DATABASE_URL": "schema_url", "COOKIE_KEYS": "cookie_key"}
@@ -35,8 +33,8 @@ _schemas = count()
 
 
 def of(language: str) -> list[Place]:
-    """Return the blocks of a language that are checked here."""
-    return [at for at in ALL if at.block.language == language and at.page.name not in ELSEWHERE]
+    """Return the blocks of a language."""
+    return [at for at in ALL if at.block.language == language]
 
 
 @pytest.fixture
@@ -145,6 +143,3 @@ def test_every_block_is_looked_at() -> None:
     assert DISGUISES.isdisjoint(place.block.language for place in ALL)
     assert {place.page for place in ALL} <= set(PAGES)
     assert README in PAGES
-    assert set(ELSEWHERE) <= {page.name for page in PAGES}
-    for module in ELSEWHERE.values():
-        assert (ROOT / "tests" / module).exists()

@@ -47,10 +47,13 @@ async def counters(request: Request) -> HTTPResponse:
 async def locked(request: Request, ws: Websocket) -> None:
     began = await start_of(ws)
     async with request.ctx.lab as sess:
-        await tell(ws, began)
-        number = sess["locked"]
+        waited = time.monotonic() - began
+        number = sess.get("locked")
+        if number is None:
+            return  # nobody has begun a race
         await asyncio.sleep(WORK)
         sess["locked"] = number + 1
+    await tell(ws, waited)  # not in the block: others would wait for a slow client
 
 
 @bp.websocket("/race/unlocked")
@@ -58,11 +61,14 @@ async def locked(request: Request, ws: Websocket) -> None:
 async def unlocked(request: Request, ws: Websocket) -> None:
     """Do what a session without a lock does: load first, save last."""
     began = await start_of(ws)
-    number = (await request.ctx.lab.peek())["unlocked"]
-    await tell(ws, began)
+    number = (await request.ctx.lab.peek()).get("unlocked")
+    waited = time.monotonic() - began
+    if number is None:
+        return
     await asyncio.sleep(WORK)
     async with request.ctx.lab as sess:
         sess["unlocked"] = number + 1
+    await tell(ws, waited)
 
 
 async def start_of(ws: Websocket) -> float:
@@ -71,7 +77,6 @@ async def start_of(ws: Websocket) -> float:
     return time.monotonic()
 
 
-async def tell(ws: Websocket, began: float) -> None:
-    """Tell the page how long the request has waited, and where."""
-    waited = 1000 * (time.monotonic() - began)
-    await ws.send(f'{{"waited": {waited:.1f}, "worker": {os.getpid()}}}')
+async def tell(ws: Websocket, waited: float) -> None:
+    """Tell the page how long the request has waited, and which worker served it."""
+    await ws.send(f'{{"waited": {1000 * waited:.1f}, "worker": {os.getpid()}}}')

@@ -46,11 +46,10 @@ function run(socket, bar, began) {
   return new Promise(resolve => {
     socket.onmessage = event => {
       result = JSON.parse(event.data)
-      bar.className = "working"
-      draw(bar, result.waited)
     }
     socket.onclose = () => {
       bar.className = "done"
+      draw(bar, result.waited)
       resolve(result)
     }
     socket.send("go")
