@@ -161,6 +161,14 @@ class LockTable:
                     return waiter.who
         return None
 
+    def acquire_free(self, key: Key, who: bytes, label: str = "") -> Hold | None:
+        """Take the lock if nobody has it; None if somebody has."""
+        if key in self._entries:
+            return None
+        entry = self._entries[key] = _Entry()
+        entry.holder = Hold(self, key, entry, who, label, None)
+        return entry.holder
+
     async def acquire(
         self, key: Key, who: bytes, *, timeout: float, max_waiters: int, label: str = ""
     ) -> Hold:
@@ -176,11 +184,10 @@ class LockTable:
         Raises:
             SessionLockTimeout: The turn did not come, or too many wait already.
         """
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
-            entry.holder = Hold(self, key, entry, who, label, None)
-            return entry.holder
+        hold = self.acquire_free(key, who, label)
+        if hold is not None:
+            return hold
+        entry = self._entries[key]
         waiter = _Waiter(asyncio.get_running_loop().create_future(), who, label)
         if sum(each.who == who for each in entry.queue) >= max_waiters:
             raise SessionLockTimeout(f"{max_waiters} wait already, {_held_by(entry)}")

@@ -132,15 +132,14 @@ class Guard:
             SessionStoreError: The store failed, or did not answer in time.
             RecordUnreadable: The store answered with something that is no record.
         """
-        if self.is_down:
-            if self._on_call is not None:
-                self._on_call(method.__name__, 0.0, "down")
-            raise SessionStoreError(f"{self.label} is taken as down")
+        probe = self._down_until is not None
+        if probe:
+            self._require_up(method.__name__)
         if budget.left <= 0:
             # Not even begun: what is cut off at once may have been carried out all the same.
             raise self._failed(method.__name__, TimeoutError(), hurried=True)
-        probe = self._down_until is not None
-        self._probing = self._probing or probe
+        if probe:
+            self._probing = True
         outcome: CallOutcome = "cancelled"
         began = time.monotonic()
         # A call cut short because its request had spent its time says nothing of the store.
@@ -172,6 +171,12 @@ class Guard:
             budget.left -= took
             if self._on_call is not None:
                 self._on_call(method.__name__, took, outcome)
+
+    def _require_up(self, operation: str) -> None:
+        if self.is_down:
+            if self._on_call is not None:
+                self._on_call(operation, 0.0, "down")
+            raise SessionStoreError(f"{self.label} is taken as down")
 
     def _failed(self, operation: str, error: Exception, hurried: bool) -> SessionStoreError:
         if _means_down(error) and not (hurried and isinstance(error, TimeoutError)):

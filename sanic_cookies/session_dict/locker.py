@@ -81,7 +81,7 @@ class SessionLocker(SessionReader):
         self._count_anew()
         settings, locks = self._runtime.settings, self._runtime.locks
         key, began = self._key(credential), time.monotonic()
-        holder = locks.holder(key)
+        label, holder = self._exchange.label, locks.holder(key)
         if holder is not None and holder != credential.secret_hash:
             # Not the secret that the holder came with: prove yours before you may queue.
             self._judge(await self._fetch(credential))
@@ -91,12 +91,12 @@ class SessionLocker(SessionReader):
         if meter is not None:
             meter.entering(1)
         try:
-            hold = await locks.acquire(
+            hold = locks.acquire_free(key, credential.secret_hash, label) or await locks.acquire(
                 key,
                 credential.secret_hash,
                 timeout=settings.lock_timeout,
                 max_waiters=settings.max_waiters,
-                label=self._exchange.label,
+                label=label,
             )
             contended = holder is not None
             try:
