@@ -74,16 +74,19 @@ _READ_AT_ONCE = 100
 class Redis:
     """Keeps sessions in Redis; locks hold across processes and machines.
 
-    Args of the constructor are a URL or a ready `redis.asyncio` client (plain, Sentinel's, or a
-    Cluster's). A client made here is opened in each worker and closed there; a ready one is used
-    as it is and never closed.
+    All requests of a process share one connection (see `redis_wire`). A client made here from a
+    URL is opened in each worker and closed there. A ready one is never closed: of a plain client
+    or Sentinel's only the way to connect is used, and a cluster's carries the commands itself.
     """
 
     def __init__(self, client: Any = "redis://127.0.0.1:6379", *, prefix: str = "session:") -> None:
         """Remember where to connect; no I/O happens here.
 
         Args:
-            client: `redis://`, `rediss://` or `unix://` URL, or a `redis.asyncio` client.
+            client: `redis://`, `rediss://` or `unix://` URL, or a `redis.asyncio` client. Of its
+                settings `socket_connect_timeout` and `socket_timeout` (1 second each in a URL that
+                does not say otherwise) bound how long a connection may take to be made, and to be
+                silent while it owes a reply.
             prefix: Begins each key; the session's name and sid follow.
         """
         self._url = client if isinstance(client, str) else None

@@ -115,6 +115,7 @@ class Gate:
     def __init__(self, port: int) -> None:
         self.upstream, self.left, self.reached = port, -1, asyncio.Event()
         self.open = asyncio.Event()
+        self.served: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Gate:
         self.server = await asyncio.start_server(self._serve, sock=bind_free_port())
@@ -122,10 +123,12 @@ class Gate:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*filter(None, self.served))
         self.server.close()
         await self.server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.served.add(asyncio.current_task())
         replies, server = await asyncio.open_connection(HOST, self.upstream)
         requests = asyncio.create_task(self._pump(reader, server))
         while data := await replies.read(65_536):
@@ -136,13 +139,13 @@ class Gate:
                 self.reached.set()
                 await self.open.wait()
             writer.write(data)
-        writer.close()
+        writer.transport.abort()
         await requests
 
     async def _pump(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             server.write(data)
-        server.close()
+        server.transport.abort()
 
 
 @pytest.mark.parametrize("passed", [0, 1, 7, 4000], ids=lambda passed: f"{passed} bytes")
