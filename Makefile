@@ -146,6 +146,13 @@ format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
 bench: $(VENV)/.dev ## Measure us and our peers side by side, in about ten minutes
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
+.PHONY: bench-publish
+bench-publish: $(VENV)/.dev ## All of bench, bench-hot and bench-growth, and the pages from it
+	-$(BIN)/python -m benchmarks.compare
+	-$(BIN)/python -m benchmarks.hot
+	-$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.publish --latest
+
 .PHONY: bench-quick
 bench-quick: $(VENV)/.dev ## The same in about two minutes, to have a look
 	$(BIN)/python -m benchmarks.compare --quick $(ARGS)

@@ -41,6 +41,7 @@ ROUNDS, TIMES = 7, {"memory": 3000, "redis": 400, "postgres": 200}
 SECRET_HASH = hashlib.sha256(b"of all of them").digest()
 CLEAN_JSON = JSONCodec().encode(DATA)
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+ALONE = 1_000  # operations from which a store's own share is taken
 CHUNK = 20_000
 
 # A copy of one session under many ids, made where the sessions are: a million in seconds.
@@ -51,6 +52,7 @@ for number = tonumber(ARGV[2]), tonumber(ARGV[3]) - 1 do
   redis.call('RESTORE', ARGV[1] .. sid, 3600000, blob, 'REPLACE')
 end
 """
+WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 BACKENDS = """
 SELECT pid FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -98,18 +100,21 @@ async def read(interface: Any, sid: str) -> None:
 
 
 async def locked_write(interface: Any, sid: str) -> None:
-    """Read and write a session under its lease, if the interface has leases, as a block does."""
+    """Read and write a session under its lease, if the interface has leases, as a block does.
+
+    The expiry stays: a block moves it on only now and then, when a tenth of it has passed.
+    """
     if isinstance(interface, InMemory):
         record = await interface.fetch(NAME, sid)
         if record is None:
             raise RuntimeError(f"{interface!r} has lost {sid}")
-        outcome = await interface.save(draft(sid, record.version + 1))
+        outcome = await interface.save(draft(sid, record.version + 1, renew=False))
     else:
         claim = Claim(random.randbytes(16).hex(), 10.0, SECRET_HASH)
         granted = await interface.acquire(NAME, sid, claim)
         if not isinstance(granted, Granted):
             raise RuntimeError(f"{interface!r} gave no lease: {granted!r}")
-        write = draft(sid, granted.record.version + 1)
+        write = draft(sid, granted.record.version + 1, renew=False)
         outcome = await interface.commit(write, claim.token, True)
     if outcome is not Outcome.SAVED:
         raise RuntimeError(f"{interface!r} has not saved: {outcome}")
@@ -138,6 +143,19 @@ async def compare(
         operation: {size: median(each) for size, each in by_size.items()}
         for operation, by_size in samples.items()
     }
+
+
+async def store_alone(
+    interface: Any, sids: Callable[[int], str], size: int, cpu: Callable[[], float]
+) -> dict[str, float]:
+    """Return the microseconds of CPU that an operation costs the store, one at a time."""
+    found = {}
+    for operation, run in OPERATIONS.items():
+        before = cpu()
+        for _ in range(ALONE):
+            await run(interface, sids(random.randrange(size)))
+        found[operation] = (cpu() - before) / ALONE * 1e6
+    return found
 
 
 # The stores.
@@ -263,7 +281,11 @@ async def in_redis(sizes: Sequence[int]) -> dict[str, Any]:
                 lambda: time.process_time() + cpu_seconds(server.pid),
             )
         )
-        found["bytes"] = {"anonymous": used[max(sizes)], **await bytes_of_logins(url, len(sizes))}
+        most = max(sizes)
+        found["store_us"] = await store_alone(
+            places[most], sid_in_redis, most, lambda: cpu_seconds(server.pid)
+        )
+        found["bytes"] = {"anonymous": used[most], **await bytes_of_logins(url, len(sizes))}
         for interface in places.values():
             await interface.close()
     return found
@@ -318,6 +340,12 @@ async def in_postgres(sizes: Sequence[int]) -> dict[str, Any]:
             return time.process_time() + sum(map(cpu_seconds, backends))
 
         found: dict[str, Any] = dict(await compare(places, sid_in_postgres, TIMES["postgres"], cpu))
+        most = max(sizes)
+        wal = await connection.fetchval(WAL)
+        found["store_us"] = await store_alone(
+            places[most], sid_in_postgres, most, lambda: sum(map(cpu_seconds, backends))
+        )
+        found["wal_bytes"] = float(await connection.fetchval(WAL) - wal) / ALONE
         found["bytes"] = sizes_of
         await connection.close()
         for interface in places.values():
@@ -334,7 +362,9 @@ async def postgres_sizes(connection: Any, table: str, rows: int) -> dict[str, fl
         table,
     ):
         found[index["name"].removeprefix(f"{table}_")] = index["size"]
-    return {name: size / rows for name, size in {**found, "all": sum(found.values())}.items()}
+    each = {name: size / rows for name, size in found.items()}
+    everything = sum(each.values())
+    return {**each, "anonymous": everything - each["user_key"], "logged in": everything}
 
 
 STORES = {"memory": in_memory, "redis": in_redis, "postgres": in_postgres}
@@ -358,6 +388,13 @@ def lines(results: dict[str, Any]) -> list[str]:
             f"{store}, a session, {kind}: {value:,.0f} B" + " above its JSON" * (store == "memory")
             for kind, value in found["bytes"].items()
         ]
+        if "store_us" in found:
+            of_it = ", ".join(f"{name} {us:.0f} us" for name, us in found["store_us"].items())
+            shown.append(f"{store}, of it the store itself at most: {of_it}")
+        if "wal_bytes" in found:
+            shown.append(
+                f"{store}, a locked write in the write-ahead log: {found['wal_bytes']:,.0f} B"
+            )
         shown += [
             f"{store}, all end {kind}: longest slice {each['longest_ms']:.2f} ms, "
             f"99 % below {each['p99_ms']:.2f} ms, {each['seconds']:.1f} s for all"
@@ -370,6 +407,7 @@ async def run(stores: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
     """Measure some stores."""
     cores = Cores()
     results: dict[str, Any] = {"facts": facts(cores.note), "sizes": list(sizes), "stores": {}}
+    results["json_bytes"] = len(CLEAN_JSON)
     for store in stores:
         print(f"{store}: filling and measuring", file=sys.stderr)
         results["stores"][store] = await STORES[store](sizes)
@@ -389,6 +427,7 @@ def main() -> None:
         return
     sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size < given.most]
     results = uvloop.run(run(given.stores, [*sizes, given.most]))
+    given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(results, indent=1) + "\n")
     print(*lines(results), sep="\n")
 

@@ -223,6 +223,7 @@ def main() -> None:
         uvloop.run(work(given.work, given.url))
         return
     results = run(given.rounds, given.seconds)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(results, indent=1) + "\n")
     print(*lines(results), sep="\n")
 

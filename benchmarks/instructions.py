@@ -24,6 +24,7 @@ from typing import Self
 from benchmarks.in_process import WARM_UP
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 COUNTED, TIMED, ROUNDS = 300, 2_000, 9
 # Hashes decide the layout of dicts and sets, and so the number of instructions.
 FIXED = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -161,10 +162,10 @@ def lines(
 
 
 def main() -> None:
-    """Measure, print, and write the JSON if one was asked for."""
+    """Measure, print, and write the counts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cpu", action="store_true", help="CPU time only, without valgrind")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, default=RESULTS / "instructions.json")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
     counted: dict[tuple[str, str], float] = {}
@@ -176,12 +177,13 @@ def main() -> None:
     timed = time_all(given.rounds, TIMED)
     print(*lines(counted, timed), sep="\n")
     print(f"{COUNTED} requests counted, {given.rounds} x {TIMED} timed, {WARM_UP} before each")
-    if given.json:
+    if counted:
         rows = [
             {"app": case[0], "route": case[1], "instructions": counted.get(case), "us": timed[case]}
             for case in CASES
         ]
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps({"cases": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

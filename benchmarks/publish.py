@@ -1,9 +1,9 @@
-"""Chart and tables in README and docs, made from the published run: `make bench-chart`.
+"""Chart and tables in README and docs, made from the published measurements: `make bench-chart`.
 
-    python -m benchmarks.publish [--from FILE]
+    python -m benchmarks.publish [--latest]
 
-With `--from`, that run becomes the published one first. What stands between the markers is written
-by nobody else, and a test compares it with the samples.
+With `--latest`, what was measured last becomes the published measurements first. What stands
+between the markers is written by nobody else, and a test compares it with the samples.
 """
 
 from __future__ import annotations
@@ -12,34 +12,69 @@ import argparse
 import json
 import re
 import shutil
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
-from benchmarks.chart import TITLE, description, lines, svg
+from benchmarks.capacity import STORES, Constants, Site, constants
+from benchmarks.capacity import lines as capacity_lines
+from benchmarks.chart import TITLE, svg
 from benchmarks.figures import Results, hot, measured, route
+from benchmarks.growth import lines as growth_lines
+from benchmarks.hot import lines as hot_lines
 from benchmarks.rig import ROOT
 from benchmarks.tables import HEAD, about, goals, markdown, proof, rows
 
-PUBLISHED = ROOT / "benchmarks" / "results" / "published.json"
+FOLDER = ROOT / "benchmarks" / "results"
+# What is measured last, and what is published of it.
+FILES = {name: f"published-{name}.json" for name in ("growth", "hot", "instructions")}
+FILES["latest"] = "published.json"
 CHART = ROOT / "docs" / "pictures" / "benchmark.svg"
 PAGES = {
     "README.md": "docs/pictures/benchmark.svg",
     "docs/performance.md": "pictures/benchmark.svg",
+    "docs/scaling.md": "pictures/benchmark.svg",
 }
+EXAMPLE = Site(sessions=1_000_000, rate=2_000.0)
 BEGIN = "<!-- {}: made by `make bench-chart`, do not edit -->"
 END = "<!-- end of {} -->"
 SHORT = ("", "x bare: read", "write", "CPU us added: read", "write", "updates lost")
 
 
-def load(path: Path = PUBLISHED) -> Results:
-    """Return the samples of a run."""
-    results: Results = json.loads(path.read_text())
-    return results
+def load(name: str) -> dict[str, Any] | None:
+    """Return published measurements; None if there are none of this kind."""
+    path = FOLDER / FILES[name]
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return found
+
+
+def published(picture: str) -> dict[str, str]:
+    """Return what stands between the markers of each name, on a page that shows `picture`."""
+    run, growth, contended, counts = (
+        load(each) for each in ("latest", "growth", "hot", "instructions")
+    )
+    parts = {} if run is None else blocks(run, picture)
+    if growth is not None:
+        parts["growth"] = _fenced(growth_lines(growth))
+    if contended is not None:
+        parts["hot"] = _fenced(hot_lines(contended))
+    if counts is not None:
+        parts["instructions"] = _instructions(counts["cases"])
+    if run is not None and growth is not None and contended is not None:
+        known = [
+            each for each in STORES if f"ours-{each}" in run["load"] and each in growth["stores"]
+        ]
+        per = {store: constants(run, growth, contended, store) for store in known}
+        parts["capacity"] = _fenced(
+            [line for store in known for line in capacity_lines(EXAMPLE, per[store], store)[:-1]]
+        )
+        parts["constants"] = _constants(per)
+    return parts
 
 
 def blocks(results: Results, picture: str) -> dict[str, str]:
     """Return what stands between the markers of each name, on a page that shows `picture`."""
     return {
-        "chart": f"![{TITLE}. {description(lines(results))}]({picture})",
+        "chart": f"![{TITLE}; the tables have the figures]({picture})",
         "summary": f"{markdown(SHORT, summary(results))}\n\n{about(results)}",
         "results": f"{markdown(HEAD, rows(results))}\n\n{about(results)} {proof(results)}",
         "goals": markdown(("Goal", "Bound", "Measured", "Reached"), goals(results)),
@@ -77,6 +112,49 @@ def _versions(results: Results) -> str:
     return ", ".join(f"{name} {known[name]}" for name in shown if name in known) + "."
 
 
+def _fenced(text: list[str]) -> str:
+    return "\n".join(["```text", *text, "```"])
+
+
+def _constants(per: Mapping[str, Constants]) -> str:
+    named = {
+        "read_us": "us of the app's CPU that a read adds",
+        "write_us": "us of the app's CPU that a locked write adds",
+        "store_read_us": "us of the store's CPU, a read, at most",
+        "store_write_us": "us of the store's CPU, a locked write, at most",
+        "anonymous": "bytes of a session of nobody",
+        "logged_in": "bytes of a session of a user",
+        "wal": "bytes in the write-ahead log, a locked write",
+        "hot": "locked writes a second to one session",
+    }
+    body = [
+        [
+            text,
+            *(
+                f"{getattr(each, name):,.0f}" if getattr(each, name) else "-"
+                for each in per.values()
+            ),
+        ]
+        for name, text in named.items()
+    ]
+    return markdown(["", *per], body)
+
+
+def _instructions(cases: list[dict[str, Any]]) -> str:
+    base = cases[0]["instructions"]
+    body = [
+        [
+            each["app"],
+            each["route"],
+            f"{each['instructions']:,.0f}",
+            f"{each['instructions'] - base:+,.0f}",
+            f"{each['instructions'] / base:.3f}",
+        ]
+        for each in cases
+    ]
+    return markdown(["app, in memory", "route", "instructions", "added", "x bare"], body)
+
+
 def filled(page: str, parts: dict[str, str]) -> str:
     """Return a page with everything between its markers made anew."""
     for name, text in parts.items():
@@ -88,16 +166,19 @@ def filled(page: str, parts: dict[str, str]) -> str:
 
 def main() -> None:
     """Write chart and pages."""
-    parser = argparse.ArgumentParser(description="Write chart and tables of the published run.")
-    parser.add_argument("--from", dest="source", type=Path, help="publish this run first")
+    parser = argparse.ArgumentParser(description="Write chart and tables of what is published.")
+    parser.add_argument("--latest", action="store_true", help="publish what was measured last")
     given = parser.parse_args()
-    if given.source:
-        shutil.copyfile(given.source, PUBLISHED)
-    results = load()
+    for name, target in FILES.items() if given.latest else ():
+        if (FOLDER / f"{name}.json").exists():
+            shutil.copyfile(FOLDER / f"{name}.json", FOLDER / target)
+    results = load("latest")
+    if results is None:
+        parser.error("no run is published yet: make bench, then --latest")
     CHART.write_text(svg(results))
     for name, picture in PAGES.items():
         page = ROOT / name
-        page.write_text(filled(page.read_text(), blocks(results, picture)))
+        page.write_text(filled(page.read_text(), published(picture)))
     print(f"written: {CHART.relative_to(ROOT)}, {', '.join(PAGES)}")
 
 

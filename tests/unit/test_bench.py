@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from bench_run import a_run
 from benchmarks import chart, publish, tables
+from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
 from benchmarks.goals import GOALS, applicable
 from benchmarks.hot import outcome
@@ -156,13 +160,63 @@ def test_only_what_is_between_the_markers_is_written() -> None:
 @pytest.mark.parametrize("page", publish.PAGES)
 def test_a_page_shows_what_was_measured(page: str) -> None:
     """No figure of the tables was typed: they are what the published samples give."""
-    if not publish.PUBLISHED.exists():
+    run = publish.load("latest")
+    if run is None:
         pytest.skip("no run is published yet")
     text = (ROOT / page).read_text()
 
-    assert text == publish.filled(text, publish.blocks(publish.load(), publish.PAGES[page]))
-    assert publish.BEGIN.format("chart") in text
-    assert publish.CHART.read_text() == chart.svg(publish.load())
+    assert publish.filled(text, publish.published(publish.PAGES[page])) == text
+    assert publish.CHART.read_text() == chart.svg(run)
+
+
+@pytest.mark.parametrize("page", publish.PAGES)
+def test_every_marker_is_filled(page: str) -> None:
+    """A misspelt name would leave a gap where a table should be."""
+    text = (ROOT / page).read_text()
+    names = re.findall(r"<!-- (\w+): made by", text)
+    known = {*publish.blocks(a_run(), ""), "growth", "hot", "instructions", "capacity", "constants"}
+
+    assert names
+    assert set(names) <= known
+    assert [publish.END.format(name) for name in names] == re.findall(r"<!-- end of .*-->", text)
+
+
+GROWTH = {
+    "json_bytes": 200,
+    "stores": {
+        "memory": {"bytes": {"anonymous": 300.0, "logged in": 700.0}},
+        "redis": {
+            "bytes": {"anonymous": 1000.0, "logged in": 2000.0},
+            "store_us": {"read": 10.0, "write": 40.0},
+        },
+    },
+}
+
+
+def test_a_site_is_reckoned_from_what_was_measured() -> None:
+    """Memory, operations and cores of a site, by hand from the figures of the run."""
+    hot = {"hot": {"ours-redis": [{"rate": 900.0}, {"rate": 1000.0}, {"rate": 1100.0}]}}
+    per = constants(a_run(), GROWTH, hot, "redis")
+    site = Site(sessions=1000, logged_in=0.25, rate=10_000, reads=0.5, writes=0.25, busy=0.5)
+    found = need(site, per)
+
+    assert (per.bare_us, per.read_us, per.write_us, per.hot) == (125.0, 40.0, 50.0, 1000.0)
+    assert found.store_bytes == 1000 * (0.75 * 1000 + 0.25 * 2000)
+    assert found.store_operations == 5_000 + 2 * 2_500
+    assert found.session_cores == pytest.approx((5_000 * 40 + 2_500 * 50) / 1e6 / 0.5)
+    assert found.app_cores == pytest.approx(found.session_cores + 10_000 * 125 / 1e6 / 0.5)
+    assert found.store_cores == pytest.approx((5_000 * 10 + 2_500 * 40) / 1e6 / 0.5)
+    assert "one Redis is enough" in advice("redis", found)
+
+
+def test_a_store_that_is_full_is_said_to_be() -> None:
+    """More than one core of commands is more than one Redis; more than one app is no memory."""
+    hot: dict[str, Any] = {"hot": {}}
+    many = need(Site(sessions=1, rate=100_000, busy=0.5), constants(a_run(), GROWTH, hot, "redis"))
+
+    assert f"{math.ceil(many.store_cores)} nodes" in advice("redis", many)
+    assert many.store_cores > 1
+    assert "take Redis" in advice("memory", many)
 
 
 def test_counts_are_cut_at_the_marks() -> None:
