@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from .errors import SessionConfigError
@@ -117,24 +118,26 @@ class CookieSpec:
         """
         if value == "":
             max_age = 0
-        name = self.full_name(secure) + suffix
-        parts = [f"{name}={value}; Path={self.path}"]
-        if self.domain is not None:
-            parts.append(f"Domain={self.domain}")
-        if max_age is not None:
-            parts.append(f"Max-Age={min(max_age, MAX_AGE_LIMIT)}")
-        if secure:
-            parts.append("Secure")
-        if self.httponly:
-            parts.append("HttpOnly")
-        parts.append(f"SameSite={self.samesite}")
-        if self.partitioned and secure:
-            parts.append("Partitioned")
-        line = SetCookie("; ".join(parts))
+        name, before_age, after_age = _template(self, secure, suffix)
+        age = "" if max_age is None else f"; Max-Age={min(max_age, MAX_AGE_LIMIT)}"
+        line = SetCookie(f"{name}={value}{before_age}{age}{after_age}")
         line.key, line.value, line.max_age, line.secure = name, value, max_age, secure
         line.path, line.domain, line.samesite = self.path, self.domain, self.samesite
         line.httponly, line.partitioned = self.httponly, self.partitioned
         return line
+
+
+@lru_cache(maxsize=64)
+def _template(spec: CookieSpec, secure: bool, suffix: str) -> tuple[str, str, str]:
+    """Return a cookie's name, and its attributes before and after Max-Age."""
+    before = f"; Path={spec.path}" + (f"; Domain={spec.domain}" if spec.domain else "")
+    after = [
+        "; Secure" if secure else "",
+        "; HttpOnly" if spec.httponly else "",
+        f"; SameSite={spec.samesite}",
+        "; Partitioned" if spec.partitioned and secure else "",
+    ]
+    return spec.full_name(secure) + suffix, before, "".join(after)
 
 
 def values_in_head(head: bytes, name: str) -> list[str]:
