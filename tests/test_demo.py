@@ -21,7 +21,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from harness import Browser
-from programs import environment, running
+from programs import ROOT, environment, running
 
 DEMO = "examples.demo"
 HTML = {"accept": "text/html"}
@@ -277,12 +277,28 @@ async def test_every_answer_has_strict_headers(one: str) -> None:
             assert " style=" not in answer.text
 
 
+def test_a_command_gets_a_redis_of_its_own() -> None:
+    """What `make demo WORKERS=4` uses: a Redis that answers while the command runs."""
+    ping = "import os, redis; print(redis.from_url(os.environ['REDIS_URL']).ping()); exit(3)"
+    done = subprocess.run(
+        [sys.executable, "tests/with_redis.py", sys.executable, "-c", ping],
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (3, "True\n"), done.stderr
+
+
 def test_workers_need_a_store_that_they_share(tmp_path: Path) -> None:
     """Two workers in memory would be two sites: the demo says so and does not start."""
     result = subprocess.run(
         [sys.executable, "-m", DEMO],
         env=environment(WORKERS="2", USERS_FILE=str(tmp_path / "users")),
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,

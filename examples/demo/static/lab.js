@@ -8,8 +8,11 @@ async function fire() {
   const { runners } = await (await fetch("/lab/start", { method: "POST" })).json()
   longest.wait = 1
   for (const kind of ["unlocked", "locked"]) await race(kind, runners)
-  button.disabled = false
   button.textContent = "Again"
+}
+
+function fail() {
+  for (const panel of document.querySelectorAll(".race")) say(panel, 0, "The server did not answer.")
 }
 
 async function race(kind, runners) {
@@ -82,5 +85,5 @@ function say(panel, counted, text) {
   panel.querySelector(".verdict").textContent = text
 }
 
-button.onclick = fire
+button.onclick = () => fire().catch(fail).finally(() => { button.disabled = false })
 button.disabled = false
