@@ -25,7 +25,8 @@ MAX_AGE_LIMIT = 400 * 24 * 3600  # browsers cap the age there (RFC 6265bis, sect
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
 _PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*", re.ASCII)
-_HEADER = re.compile(rb"\r\ncookie:([^\r\n]*)", re.IGNORECASE)
+# A line ends where the server ends it, at CR LF: what stands behind a bare CR is seen too.
+_HEADER = re.compile(rb"\r\ncookie:([^\r]*(?:\r(?!\n)[^\r]*)*)", re.IGNORECASE)
 _BLANK = b" \t"
 
 

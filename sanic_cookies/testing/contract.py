@@ -13,72 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
-from ..interfaces.base import Interface, SupportsLease, SupportsNews, SupportsSweep
+from ..interfaces.base import Interface, SupportsSweep
 from ..record import TOMBSTONE_VERSION, Draft, Outcome, Record
 from .drafts import NEAR, ROUNDING, following, near, new_draft, new_hash, same
-
-T = TypeVar("T", bound=Callable[..., Any])
+from .traits import ABILITIES, Contract, kept, needs, stored
 
 CROWD = 50
 DAY = 86400.0
-
-
-def needs(trait: str) -> Callable[[T], T]:
-    """Mark a rule that makes sense only for interfaces that have a trait."""
-
-    def mark(test: T) -> T:
-        test.needs = trait  # type: ignore[attr-defined]
-        return test
-
-    return mark
-
-
-class Contract:
-    """Traits of the interface under test, and what follows from them.
-
-    Attributes:
-        shared: Two objects on one store see the same records; the second is the fixture `twin`,
-            which is needed only then.
-        many: Many sessions are kept side by side. False for one that is bound to one cookie.
-        largest: Size in bytes of the largest payload that must be kept.
-        blink: Seconds of the shortest life that the store can give a record or a lease.
-    """
-
-    shared = True
-    many = True
-    largest = 64 * 1024
-    blink = 0.2
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Take out the rules that need a trait which this interface does not have."""
-        super().__init_subclass__(**options)
-        for name in dir(cls):
-            trait = getattr(getattr(cls, name), "needs", None)
-            if trait is not None and not getattr(cls, trait):
-                setattr(cls, name, None)
-
-    async def outlive(self) -> None:
-        """Wait until what lives for `blink` seconds by the store's clock is over."""
-        await asyncio.sleep(1.5 * self.blink)
-
-
-async def stored(interface: Interface, draft: Draft) -> Record:
-    """Create a session and return its record."""
-    assert await interface.create(draft) is True
-    return await kept(interface, draft)
-
-
-async def kept(interface: Interface, draft: Draft) -> Record:
-    """Return the record of the draft's session, which must be there."""
-    record = await interface.fetch(draft.name, draft.sid)
-    assert record is not None
-    return record
 
 
 class InterfaceContract(Contract):
@@ -86,13 +32,9 @@ class InterfaceContract(Contract):
 
     def test_has_the_protocol(self, interface: Interface) -> None:
         """An interface has all the methods, and takes the suite of each ability it has."""
-        from .lease import LeaseContract
-        from .news import NewsContract
-
         assert isinstance(interface, Interface)
-        assert isinstance(self, LeaseContract) == isinstance(interface, SupportsLease)
-        assert isinstance(self, NewsContract) == isinstance(interface, SupportsNews)
-        assert isinstance(self, SweepContract) == isinstance(interface, SupportsSweep)
+        for ability in ABILITIES:
+            assert (ability in self.abilities()) == isinstance(interface, ability), ability
 
     # Life cycle
 
@@ -595,7 +537,7 @@ class InterfaceContract(Contract):
         assert same(await kept(interface, draft), before)
 
 
-class SweepContract(Contract):
+class SweepContract(Contract, ability=SupportsSweep):
     """What an interface must do that has `SupportsSweep`."""
 
     async def test_sweep_drops_the_expired_and_no_other(self, interface: Any) -> None:

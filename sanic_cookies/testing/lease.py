@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from ..interfaces.base import Interface, SupportsLease
 from ..record import Busy, Claim, Draft, Granted, Outcome
-from .contract import Contract, kept, needs, stored
 from .drafts import following, near, new_claim, new_draft, new_hash, same
+from .traits import Contract, kept, needs, stored
 
 CROWD = 20
 
@@ -34,7 +34,7 @@ async def busy(interface: Leasing, draft: Draft) -> bool:
     return isinstance(answer, Busy)
 
 
-class LeaseContract(Contract):
+class LeaseContract(Contract, ability=SupportsLease):
     """What an interface must do that has `SupportsLease`."""
 
     async def test_acquire_grants_and_reads(self, interface: Leasing) -> None:

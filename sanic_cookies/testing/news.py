@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ..interfaces.base import Interface, SupportsIndex, SupportsNews
 from ..record import Draft, Limit, Outcome
-from .contract import Contract, needs
 from .drafts import NAME, following, new_draft, new_hash
+from .traits import Contract, needs
 
 _SECONDS = 10.0  # within which news that are sent at once must have come, however slow the machine
 
@@ -48,7 +48,7 @@ async def rotated(interface: Telling, draft: Draft) -> None:
     assert await interface.save(write) is Outcome.SAVED
 
 
-class NewsContract(Contract):
+class NewsContract(Contract, ability=SupportsNews):
     """What an interface must do that has `SupportsNews`; `twin` stands for another process.
 
     Attributes:

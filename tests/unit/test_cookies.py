@@ -51,6 +51,9 @@ def head(*lines: bytes) -> bytes:
         ([b"Cookie: __Host-session=a", b"X: y", b"Cookie: __Host-session=b"], ["a", "b"]),
         ([b"Cookie: a=1", b"Cookie: __Host-session=v"], ["v"]),
         ([b"Cookie: __Host-session=\xff\xfe"], ["\xff\xfe"]),
+        # A bare CR or LF ends no line, so it hides nothing and cuts nothing off.
+        ([b"Cookie: a=\rb; __Host-session=v"], ["v"]),
+        ([b"Cookie: __Host-session=v\nx"], ["v\nx"]),
         # Names that other parsers take for ours.
         ([b"Cookie: session=v"], []),
         ([b"Cookie: __host-session=v"], []),

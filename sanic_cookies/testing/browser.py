@@ -1,0 +1,121 @@
+"""A browser for tests: it keeps cookies between requests, as Sanic's own test client does not."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from .logins import login_as
+
+try:
+    import httpx
+except ImportError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError("Browser needs httpx: pip install 'sanic-cookies[testing]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from sanic import Sanic
+
+
+@asynccontextmanager
+async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
+    """Serve an app in the running loop, on a free port of this machine; gives its address.
+
+    Args:
+        app: The app; its listeners run as at a real start, and end with the block.
+    """
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    # Any: Sanic's server has no types.
+    server: Any = await app.create_server(
+        sock=listener, return_asyncio_server=True, access_log=False
+    )
+    if server is None:
+        raise RuntimeError("Sanic gave no server")
+    await server.startup()
+    await server.before_start()
+    await server.after_start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await server.before_stop()
+        server.close()
+        await server.wait_closed()
+        for connection in list(server.connections):
+            connection.abort()
+        await server.after_stop()
+
+
+class Browser(httpx.AsyncClient):
+    """A client of an app that is served while the block runs; all of httpx, and a jar of cookies.
+
+    Examples:
+        >>> async with Browser(app) as ann:                 # doctest: +SKIP
+        ...     await ann.login_as("ann")
+        ...     assert (await ann.get("/me")).json() == "ann"
+        ...     async with ann.another() as bob:            # another browser at the same server
+        ...         assert (await bob.get("/me")).status_code == 401
+    """
+
+    def __init__(self, app: Sanic[Any, Any], *, url: str = "", **options: Any) -> None:
+        """Make a browser without cookies.
+
+        Args:
+            app: The app.
+            url: Where it is served already; empty to serve it here.
+            options: For `httpx.AsyncClient`.
+        """
+        # Plain http to this very machine: certificates, which take a while to read, are not needed,
+        # and without any no other server is trusted.
+        options.setdefault("verify", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        super().__init__(**options)
+        self.app = app
+        self._url = url
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start the server, unless it runs already."""
+        if not self._url:
+            self._url = await self._stack.enter_async_context(serving(self.app))
+        self.base_url = httpx.URL(self._url)
+        return await super().__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Close the connections, then stop the server that was started here."""
+        await super().__aexit__(kind, error, trace)
+        await self._stack.aclose()
+
+    def another(self, **options: Any) -> Browser:
+        """Return another browser at the same server, without cookies.
+
+        Args:
+            options: For `httpx.AsyncClient`.
+        """
+        return Browser(self.app, url=self._url, **options)
+
+    async def login_as(self, user: Any, *, session_name: str | None = None, **options: Any) -> None:
+        """Log a user in without the login page; the cookie is in the jar afterwards.
+
+        Args:
+            user: As for `AuthSession.login_user`.
+            session_name: Name of the `AuthSession`; None for the first.
+            options: For `AuthSession.login_user`: `duration`, `remember_me`.
+
+        Raises:
+            SessionConfigError: The app has no such `AuthSession`.
+        """
+        lines = await login_as(
+            self.app, user, session_name=session_name, host=self.base_url.netloc.decode(), **options
+        )
+        headers = [("set-cookie", line) for line in lines]
+        request = httpx.Request("GET", self.base_url)
+        self.cookies.extract_cookies(httpx.Response(200, headers=headers, request=request))

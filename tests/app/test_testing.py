@@ -1,0 +1,216 @@
+"""What tests of other people's apps use, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from sanic import Request, Sanic, json
+
+from harness import make_app
+from lab import until
+from sanic_cookies import (
+    AuthSession,
+    InCookieEncrypted,
+    InMemory,
+    Session,
+    SessionConfigError,
+    login_required,
+)
+from sanic_cookies.testing import Browser, FakeClock, Faulty, login_as, serving
+from stores import KEY
+
+
+def make_shop(master: object = None, **options: object) -> Sanic:
+    """Return an app with a counter and a page for users."""
+    app = make_app()
+    master = InMemory() if master is None else master
+    Session(app, master, **options)
+    auth = AuthSession(app, master, **options)
+
+    @app.get("/count")
+    async def count(request: Request):
+        async with request.ctx.session as sess:
+            sess["n"] = sess.get("n", 0) + 1
+            return json(sess["n"])
+
+    @app.get("/me")
+    @login_required()
+    async def me(request: Request):
+        return json(await auth.current_user(request))
+
+    @app.get("/out")
+    async def out(request: Request):
+        await auth.logout_user(request)
+        return json("out")
+
+    return app
+
+
+async def test_browser_keeps_cookies() -> None:
+    """A browser sends what it was given; another one has a jar of its own."""
+    async with Browser(make_shop()) as browser:
+        assert [(await browser.get("/count")).json() for _ in range(3)] == [1, 2, 3]
+        async with browser.another() as other:
+            assert (await other.get("/count")).json() == 1
+        assert (await browser.get("/count")).json() == 4
+
+
+async def test_browser_forgets_cookies_that_are_taken_away() -> None:
+    """A logout takes the cookie out of the jar, one name is never sent twice."""
+    async with Browser(make_shop()) as browser:
+        await browser.login_as("ann")
+        await browser.login_as("bob")
+        assert len(browser.cookies) == 1
+        assert (await browser.get("/me")).json() == "bob"
+        await browser.get("/out")
+        assert len(browser.cookies) == 0
+        assert (await browser.get("/me")).status_code == 401
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_login_without_a_page(sealed: bool) -> None:
+    """A user who is logged in by the helper is one to all handlers, wherever sessions are kept."""
+    master = InCookieEncrypted(KEY, revocations=InMemory()) if sealed else InMemory()
+    async with Browser(make_shop(master)) as browser:
+        assert (await browser.get("/me")).status_code == 401
+        await browser.login_as({"id": 7})
+        assert (await browser.get("/me")).json() == {"id": 7}
+
+
+async def test_remembered_login() -> None:
+    """Options of `login_user` are passed on: a remembered login has a cookie that stays."""
+    app = make_shop()
+    async with serving(app):
+        lines = await login_as(app, "ann", remember_me=True)
+
+    assert "Max-Age=2592000" in lines[0]
+    assert lines[0].startswith("auth_session=")
+
+
+async def test_login_for_another_host() -> None:
+    """For a public host the cookie is as browsers get it there."""
+    app = make_shop()
+    async with serving(app):
+        [line] = await login_as(app, "ann", host="shop.example")
+
+    assert line.startswith("__Host-auth_session=")
+    assert "Secure" in line
+
+
+async def test_login_needs_an_auth_session() -> None:
+    """An app without one, or without that one, is told so."""
+    with pytest.raises(SessionConfigError, match="no AuthSession 'other'"):
+        await login_as(make_shop(), "ann", session_name="other")
+    with pytest.raises(SessionConfigError, match="no AuthSession"):
+        await login_as(make_app(), "ann")
+
+
+async def test_clock_moves_expiry() -> None:
+    """With the fake clock a session expires when the test says so."""
+    clock = FakeClock()
+    master = InMemory(clock=clock.monotonic)
+    async with Browser(make_shop(master, clock=clock.epoch, expiry=3600)) as browser:
+        await browser.login_as("ann")
+        clock.forward(timedelta(minutes=59))
+        assert (await browser.get("/me")).status_code == 200
+        clock.forward(3601)
+        assert (await browser.get("/me")).status_code == 401
+
+
+def test_clock_stands_still() -> None:
+    """It goes only when told to, and never back."""
+    clock = FakeClock()
+    assert abs(clock.epoch() - time.time()) < 60
+    before = clock.epoch(), clock.monotonic()
+    clock.forward(2.5)
+    assert (clock.epoch() - before[0], clock.monotonic() - before[1]) == (2.5, 2.5)
+    with pytest.raises(ValueError, match="back"):
+        clock.forward(-1)
+
+
+async def test_failure_of_the_nth_call() -> None:
+    """Only the call that was meant fails; the client is told that the store is away."""
+    faulty = Faulty(InMemory())
+    async with Browser(make_shop(faulty)) as browser:
+        await browser.get("/count")
+        faulty.fail("save", nth=2)
+        answers = [(await browser.get("/count")).status_code for _ in range(4)]
+
+        assert answers == [200, 503, 200, 200]
+        assert (await browser.get("/count")).json() == 5
+        assert faulty.calls["save"] == 5
+        assert faulty.calls["create"] == 1
+
+
+async def test_lost_reply() -> None:
+    """A write whose reply is lost has happened, and the client is not told that it has."""
+    faulty = Faulty(InMemory())
+    async with Browser(make_shop(faulty)) as browser:
+        await browser.get("/count")
+        faulty.lose_reply("save")
+
+        assert (await browser.get("/count")).status_code == 503
+        assert (await browser.get("/count")).json() == 3
+
+
+async def test_hanging_call_goes_on_when_healed() -> None:
+    """A call that hangs waits until the fault is taken back."""
+    faulty = Faulty(InMemory())
+    async with Browser(make_shop(faulty, store_timeout=60)) as browser:
+        await browser.get("/count")
+        faulty.hang("save", times=None)
+        request = asyncio.ensure_future(browser.get("/count"))
+        await until(lambda: faulty.calls["save"] == 1)
+        assert not request.done()
+        faulty.heal()
+
+        assert (await request).json() == 2
+        assert (await browser.get("/count")).json() == 3
+
+
+async def test_delayed_call_is_late() -> None:
+    """A call that is delayed beyond `store_timeout` is given up."""
+    faulty = Faulty(InMemory())
+    async with Browser(make_shop(faulty, store_timeout=0.05)) as browser:
+        await browser.get("/count")
+        faulty.delay("save", 30)
+
+        assert (await browser.get("/count")).status_code == 503
+
+
+async def test_own_error_is_raised() -> None:
+    """The error that was given is what the interface raises."""
+    faulty = Faulty(InMemory())
+    faulty.fail("fetch", OSError("disk"), times=2)
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk"):
+            await faulty.fetch("session", "x")
+    assert await faulty.fetch("session", "x") is None
+
+
+def test_nonsense_is_refused() -> None:
+    """An operation that the interface has not, and a cookie that cannot fail, are mistakes."""
+    with pytest.raises(AttributeError, match="no 'commit'"):
+        Faulty(InMemory()).fail("commit")
+    with pytest.raises(TypeError, match="revocations"):
+        Faulty(InCookieEncrypted(KEY))
+
+
+def test_only_the_browser_needs_httpx() -> None:
+    """All but the browser works without httpx, and the browser says what to install."""
+    program = """
+import sys
+sys.modules["httpx"] = None
+from sanic_cookies.testing import FakeClock, Faulty, login_as, contract_for
+try:
+    from sanic_cookies.testing import Browser
+except ImportError as error:
+    sys.exit("sanic-cookies[testing]" not in str(error))
+sys.exit(2)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
