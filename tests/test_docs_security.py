@@ -10,7 +10,7 @@ from sanic import Sanic
 
 from documents import ROOT, blocks, code, links, rows, run
 from harness import Browser, serve
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.exchange import _REST_OF_HEAD
 from sanic_cookies.interfaces.seals import _NONCE, _SALT
 from sanic_cookies.settings import Settings
@@ -24,7 +24,7 @@ async def test_sealed_sessions_end_and_only_the_newest_counts(
     """The app keeps what is said below it, with keys as the command prints them."""
     monkeypatch.setattr(Sanic, "test_mode", True)
     monkeypatch.setattr(Sanic, "_app_registry", {})
-    monkeypatch.setenv("COOKIE_KEYS", f"{_key()},{_key()}")
+    monkeypatch.setenv("COOKIE_KEYS", f"{new_key()},{new_key()}")
     [block] = [each for each in blocks(DOCUMENT) if "revocations=" in each.text]
     app = run(block.text, tmp_path)["app"]
     async with serve(app) as url, Browser(url) as browser:

@@ -187,15 +187,18 @@ class SessionReader(SessionLifetime):
         if same(record.secret_hash, credential.secret_hash):
             return Status.LIVE
         if not same(record.previous_hash, credential.secret_hash):
-            suspicious(self._runtime, "wrong secret for a known session", record.sid)
+            self._suspect("wrong secret for a known session", record)
             return ended
         if record.now >= record.previous_until:
-            suspicious(self._runtime, "superseded token after its grace", record.sid)
+            self._suspect("superseded token after its grace", record)
             return ended
         # In flight while the token was replaced: recognised, and never sets a cookie. It reads on
         # only if nobody gained rights by the replacement.
         self._muted = True
         return Status.LIVE if record.previous_reads else Status.DEAD
+
+    def _suspect(self, event: str, record: Record) -> None:
+        suspicious(self._runtime, event, record.sid, user_key=record.user_key)
 
     def _forget(self, status: Status) -> None:
         """Know nothing any more but `status`; no live cookie goes out for what has ended."""

@@ -75,7 +75,7 @@ class SessionWriter(SessionPlanner):
         if limit is None:
             return await self._store.create(draft, self._budget)
         admission = await self._store.admit(draft, None, limit, self._budget, 0.0)
-        self._welcome(admission)
+        self._welcome(admission, draft.user_key)
         return admission.outcome is Outcome.SAVED
 
     def _limit(self, draft: Draft) -> Limit | None:
@@ -84,16 +84,16 @@ class SessionWriter(SessionPlanner):
             return None
         return self._runtime.settings.limit
 
-    def _welcome(self, admission: Admission) -> None:
+    def _welcome(self, admission: Admission, user_key: str | None) -> None:
         """Report who had to go for a login, or refuse it.
 
         Raises:
             SessionLimitReached: Nobody may be ended to make room.
         """
         for sid in admission.ended:
-            self._runtime.emit("ended", sid=sid, reason="limit")
+            self._runtime.emit("ended", sid=sid, reason="limit", user_key=user_key)
         if admission.outcome is Outcome.FULL:
-            self._runtime.emit("limit_reached", route=self._exchange.label)
+            self._runtime.emit("limit_reached", route=self._exchange.label, user_key=user_key)
             raise SessionLimitReached
 
     async def _save(self, plan: Plan) -> None:
@@ -120,7 +120,7 @@ class SessionWriter(SessionPlanner):
     def _announce(self, event: str, plan: Plan) -> None:
         """Tell listeners what has been stored; a login is one from now on only."""
         emit, sid = self._runtime.emit, self.sid
-        emit(event, sid=sid)
+        emit(event, sid=sid, user_key=plan.user_key)
         if self._logged_in:
             self._logged_in = False
             emit("login", sid=sid, user_key=plan.user_key)
@@ -179,7 +179,7 @@ class SessionWriter(SessionPlanner):
     ) -> Outcome:
         lease = self._runtime.settings.lease
         admission = await self._store.admit(draft, token, limit, self._budget, lease, copy)
-        self._welcome(admission)
+        self._welcome(admission, draft.user_key)
         return admission.outcome
 
     def _draft(self, plan: Plan, sid: str, version: int, secret_hash: bytes) -> Draft:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sanic_cookies import InCookieEncrypted, SessionConfigError
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.keys import PUBLISHED
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,7 +66,7 @@ def start(keys: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", ["published-0", "zeros", "text", "none"])
 def test_a_program_with_a_weak_key_does_not_start(name: str) -> None:
     """It ends with the error, says how to make a key, and prints nothing of the one it has."""
-    for keys in (WEAK[name], f"{_key()},{WEAK[name]}"):
+    for keys in (WEAK[name], f"{new_key()},{WEAK[name]}"):
         program = start(keys)
         assert program.returncode != 0
         assert "started" not in program.stdout
@@ -77,14 +77,14 @@ def test_a_program_with_a_weak_key_does_not_start(name: str) -> None:
 
 def test_a_program_with_a_good_key_starts() -> None:
     """So it is the key that the others fail by."""
-    program = start(f"{_key()},{_key()}")
+    program = start(f"{new_key()},{new_key()}")
     assert (program.returncode, program.stdout) == (0, "started\n"), program.stderr
 
 
 @pytest.mark.parametrize("name", WEAK)
 def test_each_weak_key_is_refused(name: str) -> None:
     """Too short, made by a rule, typed by a person, or known to everybody."""
-    for key in (WEAK[name], [_key(), WEAK[name]], WEAK[name].encode()):
+    for key in (WEAK[name], [new_key(), WEAK[name]], WEAK[name].encode()):
         with pytest.raises(SessionConfigError, match="sanic-cookies key"):
             InCookieEncrypted(key)
 
@@ -93,7 +93,7 @@ def test_no_document_and_no_example_shows_a_key_that_works() -> None:
     """What people copy must not be accepted; a key is made, never printed in a text."""
     files = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.py")]
     found = [key for file in files for key in _LOOKS_LIKE_A_KEY.findall(file.read_text("utf-8"))]
-    assert _LOOKS_LIKE_A_KEY.findall(f'KEYS="{_key()}" python app.py') != []
+    assert _LOOKS_LIKE_A_KEY.findall(f'KEYS="{new_key()}" python app.py') != []
     for key in found:
         with pytest.raises(SessionConfigError):
             InCookieEncrypted(key)
@@ -102,4 +102,4 @@ def test_no_document_and_no_example_shows_a_key_that_works() -> None:
 def test_random_keys_are_taken() -> None:
     """The checks refuse people, not chance: two thousand keys of ours, none refused."""
     for _ in range(20):
-        InCookieEncrypted([_key() for _ in range(100)])
+        InCookieEncrypted([new_key() for _ in range(100)])

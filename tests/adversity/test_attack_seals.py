@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from samples import Clock
 from sanic_cookies import InCookieEncrypted, InMemory
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.in_cookie import FUTURE_SECONDS
 from target import EMPTY, NOTHING, TREASURE, Target, cookie, everything
 from wire import ask_many
@@ -33,7 +33,7 @@ def cipher(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 async def sealed(cipher: Any) -> AsyncIterator[Target]:
     """A target whose sessions live in cookies, sealed by each cipher."""
-    async with Target(InCookieEncrypted(_key(), cipher=cipher)) as target:
+    async with Target(InCookieEncrypted(new_key(), cipher=cipher)) as target:
         yield target
 
 
@@ -87,7 +87,7 @@ async def test_no_part_of_a_cookie_opens(sealed: Target) -> None:
 @pytest.mark.parametrize("theirs", CIPHERS)
 async def test_a_cookie_sealed_by_another_key_is_refused(sealed: Target, theirs: Any) -> None:
     """The attacker's own installation makes cookies that look right, and are not."""
-    async with Target(InCookieEncrypted(_key(), cipher=theirs)) as other:
+    async with Target(InCookieEncrypted(new_key(), cipher=theirs)) as other:
         victim = await other.victim()
         assert await other.gains(cookie(**victim.cookies)) == everything()
         for name in NAMES:
@@ -96,7 +96,7 @@ async def test_a_cookie_sealed_by_another_key_is_refused(sealed: Target, theirs:
 
 async def test_a_cookie_opens_for_its_own_session_and_name_only(cipher: Any) -> None:
     """The same keys, but another session, another cookie name, or another prefix: nothing."""
-    key = _key()
+    key = new_key()
     async with Target(InCookieEncrypted(key, cipher=cipher)) as target:
         cookies = (await target.victim()).cookies
         assert await opened(target, "session", [cookies["auth_session"]]) == []
@@ -182,7 +182,7 @@ async def test_a_cookie_of_another_time_is_refused(
     cipher: Any, seconds: float, opens: bool
 ) -> None:
     """Sealed long ago or by a clock that is ahead: the server's own clock judges."""
-    key, clock = _key(), Clock(time.time() + seconds)
+    key, clock = new_key(), Clock(time.time() + seconds)
     async with Target(InCookieEncrypted(key, cipher=cipher, clock=clock)) as sender:
         browser = await sender.browser()
         await browser.get("/write", params={"treasure": TREASURE})
@@ -194,7 +194,7 @@ async def test_a_cookie_of_another_time_is_refused(
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_key_that_is_taken_out_ends_its_sessions(cipher: Any, kept: bool) -> None:
     """While it is in the ring all survive and are sealed anew; without it they are anonymous."""
-    old, new = _key(), _key()
+    old, new = new_key(), new_key()
     async with Target(InCookieEncrypted(old, cipher=cipher)) as before:
         victim = await before.victim()
     async with Target(InCookieEncrypted([new, old] if kept else new)) as after:
@@ -204,7 +204,7 @@ async def test_a_key_that_is_taken_out_ends_its_sessions(cipher: Any, kept: bool
 
 async def test_the_cookie_of_an_earlier_state_is_refused() -> None:
     """With revocations a user cannot go back to what the session was before."""
-    master = InCookieEncrypted(_key(), revocations=InMemory())
+    master = InCookieEncrypted(new_key(), revocations=InMemory())
     async with Target(master, rotation_grace=0) as target:
         browser, cookies = await target.victim(), []
         for number in range(5):

@@ -24,7 +24,7 @@ import pytest
 import redis.asyncio as redis_asyncio
 
 from sanic_cookies import AsyncPG, InCookieEncrypted, InMemory, Redis
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.token import LENGTH, Token
 from target import EMPTY, NOTHING, TREASURE, Target, cookie, everything
 from wire import ask_many
@@ -163,7 +163,7 @@ async def test_nothing_in_a_copied_store_is_a_cookie(stolen: Any) -> None:
 async def test_revocations_hold_nothing_that_logs_in() -> None:
     """What a server remembers of sessions in cookies is no cookie, nor holds any data."""
     revocations = InMemory()
-    async with Target(InCookieEncrypted(_key(), revocations=revocations)) as target:
+    async with Target(InCookieEncrypted(new_key(), revocations=revocations)) as target:
         victim = await target.victim()
         await victim.get("/write", params={"more": "1"})
         dump = of_memory(revocations)

@@ -16,7 +16,7 @@ from faults import Site
 from lab import Lab
 from samples import a_draft
 from sanic_cookies import InCookieEncrypted, InMemory
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.token import Token
 
 HOUR = 3600.0
@@ -75,7 +75,7 @@ async def test_a_jump_of_the_wall_clock(ahead: float, monkeypatch: pytest.Monkey
 async def test_a_cookie_from_the_future(ahead: float, opens: bool) -> None:
     """In a cookie clocks meet: one that is a minute ahead is borne, more is no session."""
     now = real_time() + ahead
-    async with Lab(InCookieEncrypted(_key(), clock=lambda: now)) as lab:
+    async with Lab(InCookieEncrypted(new_key(), clock=lambda: now)) as lab:
         await lab.put(n=1)
         now = real_time()
         response = await lab.visit(peek)

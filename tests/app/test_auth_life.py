@@ -13,7 +13,7 @@ from sanic import Request
 
 from auth_lab import AuthLab, Clock, login_cookie
 from sanic_cookies import InCookieEncrypted, InMemory, SessionConfigError
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 
 HOUR, DAY = 3600.0, 24 * 3600.0
 
@@ -29,7 +29,7 @@ def timed_master(request: pytest.FixtureRequest, clock: Clock) -> Any:
     """The interfaces whose clock can be injected."""
     if request.param == "memory":
         return InMemory(clock=clock.monotonic)
-    return InCookieEncrypted(_key(), clock=clock.epoch)
+    return InCookieEncrypted(new_key(), clock=clock.epoch)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sanic import Request
 from auth_lab import AuthLab, Clock, Pause
 from lab import until
 from sanic_cookies import InCookieEncrypted, InMemory
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.record import Record
 
 
@@ -231,7 +231,7 @@ async def test_a_cookie_that_cannot_be_sealed_anew_is_no_error(keys: Keys) -> No
     """In a cookie the response has to carry it; the reader is answered if that fails."""
     revocations = Deaf()
     async with AuthLab(
-        InCookieEncrypted(_key(), revocations=revocations), session_stamp=keys.stamps
+        InCookieEncrypted(new_key(), revocations=revocations), session_stamp=keys.stamps
     ) as lab:
         await lab.login("ann")
         before = revocations.answers

@@ -14,7 +14,7 @@ from sanic.response import HTTPResponse
 
 from auth_lab import AuthLab
 from harness import set_cookies
-from sanic_cookies import login_required
+from sanic_cookies import SessionLimitReached, login_required
 from sanic_cookies.token import Token
 
 
@@ -283,3 +283,47 @@ async def _sid(request: Request) -> str | None:
     await sess.peek()
     sid: str | None = sess.sid
     return sid
+
+
+async def test_what_becomes_of_a_login_is_told(shared_master: Any) -> None:
+    """A new token, a reused one, a limit and a revocation are told with sid and user."""
+    names = ["record.rotated", "user.revoked", "security.suspicious", "user.limit_reached"]
+    lab = AuthLab(
+        shared_master, max_sessions=1, on_max_sessions="refuse", rotation_grace=0, preload=False
+    )
+    events = Events(lab, *(f"session.{name}" for name in names))
+
+    async with lab:
+        await lab.login({"id": 7})
+        former, sid = await lab.thief(), lab.sid()
+        await lab.login({"id": 7})
+        told = [await events.next()]
+        assert await lab.user(former) is None
+        told.append(await events.next())
+        refused = await lab.visit(
+            lambda request: lab.auth.login_user(request, {"id": 7}),
+            browser=await lab.open_browser(),
+        )
+        assert refused.status_code == SessionLimitReached.status_code
+        told.append(await events.next())
+        assert await lab.auth.revoke(sid)
+        told.append(await events.next())
+
+    assert [event for event, _ in told] == ["rotated", "suspicious", "limit_reached", "revoked"]
+    assert all(context["user_key"] == "7" for _, context in told)
+    assert [context.get("sid") for _, context in told] == [sid, sid, None, sid]
+    assert former.cookies[lab.cookie].rpartition(".")[2] not in repr(told)
+
+
+async def test_who_goes_for_a_login_is_told(shared_master: Any) -> None:
+    """The session that ends to make room is named, with its user and the reason."""
+    lab = AuthLab(shared_master, max_sessions=1)
+    events = Events(lab, "session.record.ended")
+
+    async with lab:
+        await lab.login({"id": 7})
+        sid = lab.sid()
+        await lab.login({"id": 7}, browser=await lab.open_browser())
+
+        context = {"session": "auth_session", "sid": sid, "user_key": "7", "reason": "limit"}
+        assert await events.next() == ("ended", context)

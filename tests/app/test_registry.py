@@ -18,7 +18,7 @@ from sanic_cookies import (
     Redis,
     SessionConfigError,
 )
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.base import Interface
 
 
@@ -113,6 +113,55 @@ async def test_places_are_listed(indexed: Interface, user: str) -> None:
     assert abs(present["last_seen"] - time.time()) < 60
     assert present["expires_at"] > other["expires_at"] > time.time()
     assert all(len(place["sid"]) == 22 for place in places)
+
+
+@pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8:85a3:8d3:1319:8a2e:370:7348"])
+async def test_a_place_has_an_address_of_either_kind(
+    indexed: Interface, user: str, address: str
+) -> None:
+    """Behind a proxy that is trusted the client's own address is kept, IPv4 or IPv6, as a whole."""
+    app = make(indexed)
+    app.config.REAL_IP_HEADER = "x-real-ip"
+    began = time.time()
+    async with serve(app) as url, Browser(url) as browser:
+        browser.headers = {"x-real-ip": address}
+        await browser.get(f"/login/{user}")
+        [place] = (await browser.get("/places")).json()
+
+    assert place["address"] == address
+    assert abs(place["created_at"] - began) < 60
+
+
+async def test_a_remembered_login_can_be_revoked(indexed: Interface, user: str) -> None:
+    """A persistent cookie is as good as the record that it names, and that is gone."""
+    async with serve(make(indexed)) as url:
+        browsers = await signed_in(url, f"{user}?remember=1", 2)
+        places = (await browsers[0].get("/places")).json()
+        [other] = [place["sid"] for place in places if not place["current"]]
+        assert (await browsers[0].get(f"/revoke/{other}")).json() is True
+        assert await whoami(browsers) == [user, None]
+        await close(browsers)
+
+
+async def test_ends_reach_every_interface(indexed: Interface, user: str) -> None:
+    """Whoever is logged out, revoked, or ended to make room, is ended in added interfaces, too."""
+    added = InMemory()
+    app = make(indexed, max_sessions=2)
+    auth = app.ctx.auth_session
+    auth.add_interface(added)
+
+    async def living() -> int:
+        return len(await added.records_of("auth_session", user))
+
+    async with serve(app) as url:
+        browsers = await signed_in(url, user, 3)
+        assert await living() == 2  # the first had to go
+        sids = [each["sid"] for each in (await browsers[1].get("/places")).json()]
+        assert (await browsers[1].get(f"/revoke/{sids[0]}")).json() is True
+        assert await living() == 1
+        assert (await browsers[1].get(f"/everywhere/{user}")).json() == 1
+        assert await living() == 0
+        await close(browsers)
 
 
 async def test_a_list_opens_nothing(indexed: Interface, user: str) -> None:
@@ -227,8 +276,8 @@ async def test_simultaneous_logins_over_http(indexed: Interface, user: str) -> N
 async def test_a_cookie_keeps_no_index() -> None:
     """Sessions in cookies cannot be listed: a limit is refused at construction, a list fails."""
     with pytest.raises(SessionConfigError, match="max_sessions needs an index"):
-        make(InCookieEncrypted(_key()), max_sessions=2)
-    async with serve(make(InCookieEncrypted(_key()))) as url, Browser(url) as browser:
+        make(InCookieEncrypted(new_key()), max_sessions=2)
+    async with serve(make(InCookieEncrypted(new_key()))) as url, Browser(url) as browser:
         await browser.get("/login/ann")
         assert (await browser.get("/places")).status_code == 500
 

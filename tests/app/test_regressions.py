@@ -20,7 +20,7 @@ from sanic_cookies import (
     SessionConfigError,
     SessionInterrupted,
 )
-from sanic_cookies.cli import _key
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.token import Token
 
 
@@ -184,7 +184,7 @@ async def test_a_copy_in_a_cookie_does_not_stop_a_revocation() -> None:
     """With a copy in a cookie added, sessions can be looked up and ended outside of requests."""
     app = make_app()
     auth = AuthSession(app, InMemory())
-    auth.add_interface(InCookieEncrypted(_key()))
+    auth.add_interface(InCookieEncrypted(new_key()))
 
     @app.get("/login")
     async def login(request: Request) -> Any:
@@ -219,7 +219,7 @@ async def test_interfaces_are_not_changed_while_serving() -> None:
 async def test_logins_in_a_cookie_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     """An AuthSession in a cookie without revocations says at start that logout is not real."""
     app = make_app()
-    AuthSession(app, InCookieEncrypted(_key()))
+    AuthSession(app, InCookieEncrypted(new_key()))
 
     @app.get("/")
     async def index(request: Request) -> Any:

@@ -334,3 +334,21 @@ async def test_given_pool_stays_open(database_url: str, name: str) -> None:
 async def test_repr_hides_the_password() -> None:
     """The URL, which may hold a password, is not shown."""
     assert "hunter2" not in repr(AsyncPG("postgresql://user:hunter2@127.0.0.1/db"))
+
+
+async def test_sessions_of_a_user_are_found_by_the_index(
+    database: asyncpg.Connection, name: str, database_url: str
+) -> None:
+    """Among many rows the sessions of a user are found by the index of users."""
+    async with postgres(database_url, name) as interface:
+        for user in range(3):
+            await interface.create(new_draft(user_key=f"u{user}"))
+    await database.execute(
+        f"INSERT INTO {name} (name, sid, expires_at, user_key)"
+        " SELECT 'other', 's' || n, now() + interval '1 day', 'x' || n"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    await database.execute(f"ANALYZE {name}")
+    plan = await database.fetch("EXPLAIN " + sql("records_of", name), "contract", "u1")
+
+    assert f"{name}_user_key" in " ".join(row[0] for row in plan)

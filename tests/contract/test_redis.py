@@ -121,6 +121,19 @@ async def test_every_key_expires(
     assert await client.ttl(keys[0]) > 0
 
 
+@pytest.mark.parametrize("lifetimes", [(600, 5000), (5000, 600)])
+async def test_index_lives_as_long_as_its_longest_session(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, lifetimes: tuple[int, int]
+) -> None:
+    """The index of a user goes by itself, when the last session in it must have ended."""
+    for lifetime in lifetimes:
+        await interface.create(new_draft(user_key="ann", lifetime=lifetime, ttl=300))
+
+    [index] = [each async for each in client.scan_iter(f"{prefix}*:user:*")]
+    assert 4900 < await client.ttl(index) <= 5000
+    assert b"ann" not in index
+
+
 async def test_step_without_record_leaves_no_key(
     interface: Redis, client: redis.asyncio.Redis, prefix: str
 ) -> None:
