@@ -25,6 +25,7 @@ from .stamps import SessionStamp
 
 UserKey = Callable[[Any], Any]
 MAX_AGENT = 200  # characters of a user agent that are kept
+MAX_ADDRESS = 64  # characters; an IPv6 address with its zone takes fewer
 MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
 
 
@@ -169,7 +170,7 @@ class AuthSession(Gatekeeper):
                 persistent=remember_me,
                 remembered=bool(remember_me),
                 agent=request.headers.get("user-agent", "")[:MAX_AGENT],
-                address=request.remote_addr or request.ip,
+                address=_address(request),
             )
             sess.become(identity, keep_data=not reset_session)
             run = self._begin_run(sess, identity)
@@ -241,6 +242,11 @@ class AuthSession(Gatekeeper):
     def user_key(self, user: Any) -> str | None:
         """Return the key of the per-user index for `user`; None for a user that is not listed."""
         return _index_key(self._user_key(user))
+
+
+def _address(request: Request) -> str:
+    """Return who connects, or whom a trusted proxy names (an IPv6 address in brackets)."""
+    return (request.remote_addr or request.ip).strip("[]")[:MAX_ADDRESS]
 
 
 def _limit(options: Options) -> Limit | None:
