@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sanic import Blueprint, Request, Sanic, json
+from sanic import Blueprint, Request, Sanic, Websocket, json
 from sanic.views import HTTPMethodView
 from sanic_ext import Extend, openapi
 from sanic_ext.extensions.openapi.builders import OperationStore, SpecificationBuilder
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from harness import Browser, make_app, serve
 from programs import ROOT
@@ -90,7 +92,7 @@ async def test_a_session_by_annotation() -> None:
     app = make_app()
     Session(app, store_factory=Cart, session_name="cart")
     Session(app)
-    app.extend(extensions=[SessionExtension()])
+    app.extend(extensions=[SessionExtension])
 
     @app.get("/")
     async def index(request: Request, first: SessionDict, cart: Cart) -> Any:
@@ -156,6 +158,34 @@ async def test_strangers_are_answered_as_by_a_guard() -> None:
     async with serve(app) as url, Browser(url) as browser:
         asked = await browser.get("/me")
         assert (asked.status_code, asked.json()) == (418, "who?")
+
+
+async def test_sockets_and_views_ask_alike() -> None:
+    """A websocket is refused before its handshake; methods of a view class are given the user."""
+    app, _ = make()
+
+    @app.websocket("/feed")
+    async def feed(request: Request, ws: Websocket, user: User) -> None:
+        await ws.send(user.name)
+
+    class Profile(HTTPMethodView):
+        async def get(self, request: Request, user: User) -> Any:
+            return json(user.name)
+
+    app.add_route(Profile.as_view(), "/profile")
+    async with serve(app) as url, Browser(url) as browser:
+        socket = url.replace("http", "ws") + "/feed"
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(socket, proxy=None)
+        assert refused.value.response.status_code == 401
+        assert (await browser.get("/profile")).status_code == 401
+
+        await browser.post("/login")
+        assert (await browser.get("/profile")).json() == "ada"
+        [(name, value)] = browser.cookies.items()
+        headers = {"cookie": f"{name}={value}"}
+        async with connect(socket, additional_headers=headers, proxy=None) as ws:
+            assert await ws.recv() == "ada"
 
 
 async def test_injection_and_guards_go_together() -> None:

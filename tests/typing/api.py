@@ -34,6 +34,7 @@ from sanic_cookies import (
     safe_next,
     watch,
 )
+from sanic_cookies.ext import CurrentUser, SessionExtension
 
 app = Sanic("typed")
 
@@ -189,3 +190,9 @@ def look_at(error: SessionError) -> None:
         assert_type(error.path, str)
     if isinstance(error, SessionStoreError):
         assert_type(error.status_code, int)
+
+
+async def annotated(request: Request[Any, Any], user: CurrentUser) -> HTTPResponse:
+    """Ask for the user by annotation, with sanic-ext."""
+    app.extend(extensions=[SessionExtension(session, auth, user=dict)])  # type: ignore[list-item]
+    return json(user.value)
