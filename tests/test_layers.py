@@ -80,6 +80,7 @@ FOREIGN = [
     ],
     ["sanic_ext", "ext"],
     ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire"))],
+    ["hiredis", "interfaces.redis_link", "interfaces.redis_wire"],
     ["asyncpg", "interfaces.pg_pool", "interfaces.pg_ear"],
     ["prometheus_client", "metrics"],
     ["cryptography", "interfaces.seals"],
