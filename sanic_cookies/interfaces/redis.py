@@ -211,7 +211,8 @@ class Redis:
             token,
             int(release),
             ms(seconds),
-            *self._place(draft, limit),
+            # Only a new token concerns the index, and those who watch.
+            *(self._place(draft, limit) if draft.rotated else ()),
         )
         admission = read_admission(reply)
         if self._on_cluster and draft.rotated and admission.outcome is Outcome.SAVED:

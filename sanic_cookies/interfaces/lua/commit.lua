@@ -1,8 +1,8 @@
 -- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session,
 -- KEYS[2]: the user's index, if it is to name the session.
 -- ARGV: version, hash, payload, has payload, ttl, renew, lifetime or '', rotated, previous hash,
---   grace, previous reads, user or '', lease token or '', release, lease, sid, prefix of
---   sessions, most sessions or '', end the oldest for it.  Times in milliseconds.
+--   grace, previous reads, user or '', lease token or '', release, lease; if rotated also: sid,
+--   prefix of sessions, most sessions or '', end the oldest for it.  Times in milliseconds.
 -- Without release the lease is prolonged. Answers an outcome, or the sids that were ended to make
 -- room for one that was saved.
 local key, index, token = KEYS[1], KEYS[2], ARGV[13]
