@@ -29,7 +29,7 @@ from .base import (
     SupportsLease,
     SupportsNews,
 )
-from .guard import Budget, Guard, OnCall
+from .guard import BoundGuard, Budget, Guard, OnCall
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -78,12 +78,22 @@ class FanOut:
         self._on_error = on_error
         self._background = background
         self._failed_at: dict[str, float] = {}
-        self._set(
-            [
-                self._guard(master, is_master=True),
-                *(self._guard(each, is_master=False) for each in others),
-            ]
-        )
+        self._master = self._guard(master, is_master=True)
+        self._all_others = [self._guard(each, is_master=False) for each in others]
+        # Asked for here, once: to ask a class for a protocol takes longer than to open a cookie.
+        self._in_cookies = [isinstance(each, LivesInCookie) for each in self.interfaces]
+        # A copy in a cookie is there for its own request only: see `bind`.
+        self._others = [
+            guard
+            for guard, in_cookie in zip(self._all_others, self._in_cookies[1:], strict=True)
+            if not in_cookie
+        ]
+        # Everything above treats all masters alike.
+        self._leased = master if isinstance(master, SupportsLease) else None
+        self._indexed = master if isinstance(master, SupportsIndex) else None
+        self._telling = master if isinstance(master, SupportsNews) else None
+        self.lives_in_cookie = any(self._in_cookies)
+        self.has_others = bool(self._all_others)
 
     def _guard(self, interface: Interface | LivesInCookie, *, is_master: bool) -> Guard:
         label = type(interface).__name__
@@ -118,29 +128,18 @@ class FanOut:
         if self._on_failure is not None:
             self._on_failure(label, is_master)
 
-    def _set(self, guards: Sequence[Guard]) -> None:
-        self._master, self._all_others = guards[0], list(guards[1:])
-        # A copy in a cookie is there for its own request only: see `bind`.
-        self._others = [
-            guard for guard in self._all_others if not isinstance(guard.interface, LivesInCookie)
-        ]
-        # The lease is asked for here, once; everything above treats all masters alike.
-        master = self._master.interface
-        self._leased = master if isinstance(master, SupportsLease) else None
-        self._indexed = master if isinstance(master, SupportsIndex) else None
-        self._telling = master if isinstance(master, SupportsNews) else None
-        self.has_others = bool(self._all_others)
-        # What is written by one step of one store may be asked for again: it changes nothing. A
-        # store that never waits is never cut off in the first place.
-        self.is_repeatable = not self.has_others and (
-            self._leased is not None or self._master.never_waits
-        )
-        self.lives_in_cookie = any(isinstance(each, LivesInCookie) for each in self.interfaces)
-
     @property
     def interfaces(self) -> list[Interface | LivesInCookie]:
         """The master, then the others in the order they were added."""
         return [self._master.interface, *(guard.interface for guard in self._all_others)]
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a write that was cut off may be made again: it changes nothing then.
+
+        So it is where one step of one store writes. A store that never waits is never cut off.
+        """
+        return not self.has_others and (self._leased is not None or self._master.never_waits)
 
     @property
     def is_shared(self) -> bool:
@@ -191,6 +190,13 @@ class FanOut:
         if isinstance(granted, Granted) and granted.record.is_tombstone:
             return None
         return granted
+
+    def require_newest(self, record: Record | None) -> None:
+        """Let a block be opened by what is the newest: where a store is read, that is always so.
+
+        Raises:
+            SessionUnavailable: A cookie was read, and the browser gets a newer one, or has it.
+        """
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """Wait until the lease may be free, `timeout` seconds at most."""
@@ -328,7 +334,7 @@ class FanOut:
             raise failure
 
     async def _bury(self, guard: Guard, name: str, sid: str) -> None:
-        if isinstance(guard.interface, BoundInterface):
+        if isinstance(guard, BoundGuard):
             await guard.call(guard.interface.delete, name, sid, budget=_one())
         else:
             await _apply(guard, Draft.tombstone(name, sid, TOMBSTONE_SECONDS))
@@ -356,59 +362,46 @@ class BoundFanOut(FanOut):
         room: RoomFor | None = None,
     ) -> None:
         """Bind each interface that lives in a cookie; the others are shared as they are."""
-        self._timeout, self._on_error = shared._timeout, shared._on_error
-        self._background, self._failed_at = shared._background, shared._failed_at
-        self._on_failure, self._meter = shared._on_failure, shared._meter
+        self._on_error, self._background = shared._on_error, shared._background
+        self._leased, self._indexed = shared._leased, shared._indexed
+        self._telling, self.has_others = shared._telling, shared.has_others
         self._cookies: list[tuple[str, BoundInterface]] = []
-        guards = [
-            self._bound(guard, index, name, cookie_name, read, room)
-            for index, guard in enumerate([shared._master, *shared._all_others])
-        ]
-        self._set(guards)
+        self._own: BoundInterface | None = None
+        self._name, self._cookie_name, self._read, self._room = name, cookie_name, read, room
+        self._master, *self._all_others = (
+            self._bound(guard, index) if in_cookie else guard
+            for index, (guard, in_cookie) in enumerate(
+                zip([shared._master, *shared._all_others], shared._in_cookies, strict=True)
+            )
+        )
+        self._others = self._all_others
+        self.lives_in_cookie = False  # what did is bound now
 
-    def _bound(
-        self,
-        guard: Guard,
-        index: int,
-        name: str,
-        cookie_name: str,
-        read: ReadCookie,
-        room: RoomFor | None,
-    ) -> Guard:
-        interface = guard.interface
-        if not isinstance(interface, LivesInCookie):
-            return guard
+    def _bound(self, guard: Guard, index: int) -> Guard:
         # The master's cookie is the session's own; a copy beside another master has its own name.
         suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
-        left = None if room is None else partial(room, suffix)
-        bound = interface.bind(name, cookie_name + suffix, read(suffix), left)
+        room = None if self._room is None else partial(self._room, suffix)
+        name, value = self._cookie_name + suffix, self._read(suffix)
+        bound: BoundInterface = guard.interface.bind(self._name, name, value, room)
         self._cookies.append((suffix, bound))
-        return self._guard(bound, is_master=index == 0)
+        if index == 0:
+            self._own = bound
+        return BoundGuard(guard, bound)
 
-    async def acquire(
-        self, name: str, sid: str, claim: Claim, budget: Budget
-    ) -> Granted | Busy | None:
-        """See `FanOut.acquire`; what a newer cookie has replaced opens no block.
-
-        Raises:
-            SessionUnavailable: The browser is about to get a newer one, or has got it already.
-        """
-        granted = await super().acquire(name, sid, claim, budget)
-        record = granted.record if isinstance(granted, Granted) else None
-        if self.master_lives_in_cookie and record is not None and _reads_on(record):
+    def require_newest(self, record: Record | None) -> None:
+        """See `FanOut.require_newest`."""
+        if self._own is not None and record is not None and _reads_on(record):
             raise SessionUnavailable("the session has a newer cookie than the one that came")
-        return granted
 
     @property
     def credential(self) -> Credential | None:
         """What the master's cookie proves; None if the master keeps no cookie."""
-        master = self._master.interface
-        return master.credential if isinstance(master, BoundInterface) else None
+        return None if self._own is None else self._own.credential
 
     @property
     def master_lives_in_cookie(self) -> bool:
         """Whether the session's cookie holds the session itself."""
-        return isinstance(self._master.interface, BoundInterface)
+        return self._own is not None
 
     def take_cookies(self) -> list[tuple[str, str]]:
         """Return name suffix and value of each cookie to send, once."""

@@ -190,6 +190,34 @@ class Guard:
         logger.error("%s.%s failed: %s", self.label, operation, cause)
 
 
+class BoundGuard(Guard):
+    """Calls one request's own cookie; what is learned of the store behind it, all requests know."""
+
+    def __init__(self, shared: Guard, interface: Interface) -> None:
+        """Call `interface` as `shared` would."""
+        self.interface, self._shared = interface, shared
+        self.never_waits = vars(type(interface)).get("never_waits") is True
+
+    @property
+    def label(self) -> str:
+        """Name of the interface that all requests share."""
+        return self._shared.label
+
+    @property
+    def is_down(self) -> bool:
+        """See `Guard.is_down`."""
+        return self._shared.is_down
+
+    @property
+    def is_suspect(self) -> bool:
+        """See `Guard.is_suspect`."""
+        return self._shared.is_suspect
+
+    async def call(self, method: Callable[..., Awaitable[T]], *args: Any, budget: Budget) -> T:
+        """See `Guard.call`."""
+        return await self._shared.call(method, *args, budget=budget)
+
+
 def _means_down(error: BaseException | None) -> bool:
     """Whether the store was not there at all; one cut connection says nothing of that."""
     while error is not None:

@@ -101,7 +101,10 @@ class InCookieEncrypted:
         if ring is None:
             ring = Ring(self._keys, self._cipher, name, cookie_name)
             self._rings[name, cookie_name] = ring
-        return InOneCookie(ring, cookie_name, value, room, self._clock, self.revocations)
+        if self.revocations is None:
+            return InOneCookie(ring, cookie_name, value, room, self._clock)
+        remembered = Revocations(self.revocations)
+        return RevocableCookie(ring, cookie_name, value, room, self._clock, remembered)
 
 
 class InOneCookie:
@@ -112,6 +115,8 @@ class InOneCookie:
         value: The cookie to send: a value, "" to remove it, None for no change.
     """
 
+    never_waits: Final = True
+
     def __init__(
         self,
         ring: Ring,
@@ -119,16 +124,13 @@ class InOneCookie:
         value: str | None,
         room: Room | None,
         clock: Callable[[], float],
-        revocations: Interface | None,
     ) -> None:
         """Unseal `value`; what does not open is no session."""
         self._ring = ring
         self._cookie_name = cookie_name
         self._room = room
         self._clock = clock
-        self._revocations = None if revocations is None else Revocations(revocations)
         self._fields: _Fields | None = None
-        self._is_former = False
         self.credential: Credential | None = None
         self.value: str | None = None
         if value:
@@ -142,12 +144,7 @@ class InOneCookie:
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        record = self._live(name, sid)
-        if record is None or self._revocations is None:
-            return record
-        judged = await self._revocations.judged(record)
-        self._is_former = judged is not None and judged is not record
-        return judged
+        return self._live(name, sid)
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
@@ -162,48 +159,25 @@ class InOneCookie:
         record = self._live(draft.name, draft.sid)
         if record is None:
             return Outcome.GONE
-        if record.version >= draft.version or self._is_former:
+        if record.version >= draft.version:
             return Outcome.STALE
-        # Sealed first: what is too large must not have made the cookie that came an older one.
-        before = self._fields, self.value
         self._seal(record.updated(draft, self._clock()))
-        outcome: Outcome | None = None
-        try:
-            outcome = await self._advance(record, draft)
-        finally:
-            if outcome is not Outcome.SAVED:
-                self._fields, self.value = before
-        return outcome
+        return Outcome.SAVED
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
         record = self._live(name, sid)
-        if record is None or record.version != version or self._is_former:
+        if record is None or record.version != version:
             return False
         self._seal(record.touched(self._clock(), ttl))
         return True
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
-        record = self._live(name, sid)
-        if record is None:
+        if self._live(name, sid) is None:
             return False
-        if self._revocations is not None:
-            await self._revocations.end(record, self._longest(record))
         self._fields, self.value = None, ""
         return True
-
-    async def _advance(self, record: Record, draft: Draft) -> Outcome:
-        if self._revocations is None:
-            return Outcome.SAVED
-        return await self._revocations.advance(record, draft, self._longest(record))
-
-    def _longest(self, record: Record) -> float:
-        """Return how long a copy may still live, one that is being touched now included."""
-        ends = [record.expires_at, record.now + record.expires_at - record.last_seen]
-        if record.deadline is not None:
-            ends.append(record.deadline)
-        return max(ends) - record.now + FUTURE_SECONDS
 
     def _live(self, name: str, sid: str) -> Record | None:
         fields, now = self._fields, self._clock()
@@ -231,3 +205,66 @@ class InOneCookie:
         if size > limit:
             raise SessionTooLarge(size, limit)
         self._fields, self.value = fields, value
+
+
+class RevocableCookie(InOneCookie):
+    """The same where a server remembers what has ended, and the newest version."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        cookie_name: str,
+        value: str | None,
+        room: Room | None,
+        clock: Callable[[], float],
+        revocations: Revocations,
+    ) -> None:
+        """See `InOneCookie`."""
+        super().__init__(ring, cookie_name, value, room, clock)
+        self._revocations = revocations
+        self._is_former = False
+
+    async def fetch(self, name: str, sid: str) -> Record | None:
+        """See `Interface.fetch`."""
+        record = self._live(name, sid)
+        if record is None:
+            return None
+        judged = await self._revocations.judged(record)
+        self._is_former = judged is not None and judged is not record
+        return judged
+
+    async def save(self, draft: Draft) -> Outcome:
+        """See `Interface.save`."""
+        if self._is_former:
+            return Outcome.STALE
+        # Sealed first: what is too large must not have made the cookie that came an older one.
+        before, record = (self._fields, self.value), self._live(draft.name, draft.sid)
+        outcome = await super().save(draft)
+        if record is None or outcome is not Outcome.SAVED:
+            return outcome
+        moved: Outcome | None = None
+        try:
+            moved = await self._revocations.advance(record, draft, _longest(record))
+        finally:
+            if moved is not Outcome.SAVED:
+                self._fields, self.value = before
+        return moved
+
+    async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
+        """See `Interface.touch`."""
+        return not self._is_former and await super().touch(name, sid, version, ttl)
+
+    async def delete(self, name: str, sid: str) -> bool:
+        """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
+        record = self._live(name, sid)
+        if record is not None:
+            await self._revocations.end(record, _longest(record))
+        return await super().delete(name, sid)
+
+
+def _longest(record: Record) -> float:
+    """Return how long a copy may still live, one that is being touched now included."""
+    ends = [record.expires_at, record.now + record.expires_at - record.last_seen]
+    if record.deadline is not None:
+        ends.append(record.deadline)
+    return max(ends) - record.now + FUTURE_SECONDS

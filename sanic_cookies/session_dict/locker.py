@@ -121,7 +121,9 @@ class SessionLocker(SessionReader):
             self._runtime.stats.passed_on += 1
             self._keep_renewed(hold, gift.lease)
         elif not self._store.is_shared:
-            self._judge(await self._fetch(who))
+            record = await self._fetch(who)
+            self._store.require_newest(record)
+            self._judge(record)
         else:
             granted, waited = await self._obtain(hold, who, deadline)
             self._judge(granted.record if granted is not None else None)
