@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from redis.asyncio import Redis as Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -79,7 +80,24 @@ async def test_requests_share_one_connection(proxy: ToxicProxy, client: Client) 
 
 async def test_no_answer_goes_astray(wire: Wire) -> None:
     """Of 50,000 requests, every third cancelled at a random moment, each gets its own answer."""
-    rng, total = random.Random(11), 50_000
+    await ask_and_cancel(wire, 50_000)
+
+
+def test_no_answer_goes_astray_on_uvloop(redis_server: RedisServer) -> None:
+    """The same on the loop that servers run on, whose transports are not Python's."""
+
+    async def body() -> None:
+        async with Client.from_url(url_of(redis_server.port), socket_timeout=None) as client:
+            wire = Wire(client.connection_pool)
+            await ask_and_cancel(wire, 20_000)
+            await wire.close()
+
+    uvloop.run(body())
+
+
+async def ask_and_cancel(wire: Wire, total: int) -> None:
+    """Make so many requests, some of which are cancelled, and check every answer."""
+    rng = random.Random(11)
     numbers, right, cancelled = iter(range(total)), 0, 0
 
     async def ask(number: int) -> None:
