@@ -34,7 +34,14 @@ SESSION = "app/test_session.py::"
 TABLE: dict[str, Row] = {
     "F1": Row(
         "store down when a request comes",
-        (OUTAGE, MOMENTS + "test_untouched_routes_never_ask", ERRORS + "test_a_store_that_refuses"),
+        (
+            OUTAGE,
+            MOMENTS + "test_untouched_routes_never_ask",
+            "adversity/test_fault_auth.py::test_logins_while_the_store_is_away",
+            ERRORS + "test_a_store_that_refuses",
+            "app/test_auth_guard.py::test_a_store_that_is_down_is_no_401",
+            "app/test_auth_logout.py::test_a_logout_that_failed_is_not_claimed",
+        ),
     ),
     "F2": Row(
         "store down when a block is saved",

@@ -1,0 +1,69 @@
+"""Logins while the store is away: nobody gets in, nobody is told that they are out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sanic import json
+
+from fault_lab import check_refusal
+from faults import Site, black_hole, refused
+from harness import set_cookies
+from lab import Lab
+from sanic_cookies import AuthSession
+
+
+@pytest.fixture
+async def lab(site: Site) -> AsyncIterator[Lab]:
+    """An app whose browser is logged in."""
+    master = site.master()
+    lab = Lab(master, store_timeout=0.4)
+    auth = AuthSession(lab.app, master, store_timeout=0.4)
+
+    @lab.app.get("/login/<user>")
+    async def login(request: Any, user: str) -> Any:
+        await auth.login_user(request, user)
+        return json(user)
+
+    @lab.app.get("/me")
+    @auth.login_required()
+    async def me(request: Any) -> Any:
+        return json(await auth.current_user(request))
+
+    @lab.app.get("/logout")
+    async def logout(request: Any) -> Any:
+        await auth.logout_user(request)
+        return json(None)
+
+    @lab.app.get("/everywhere/<user>")
+    async def everywhere(request: Any, user: str) -> Any:
+        return json(await auth.logout_everywhere(user))
+
+    async with lab:
+        assert (await lab.browser.get("/login/ann")).json() == "ann"
+        yield lab
+
+
+@pytest.mark.parametrize("fault", [refused, black_hole])
+async def test_logins_while_the_store_is_away(site: Site, lab: Lab, fault: Any) -> None:
+    """Guards answer 503 and not 401, logins and logouts that did not happen are not claimed."""
+    cookies, stranger = dict(lab.browser.cookies), await lab.open_browser()
+    async with fault(site):
+        for path in ("/me", "/logout", "/everywhere/ann", "/login/ann", "/me"):
+            check_refusal(await lab.browser.get(path), cookies)
+        check_refusal(await stranger.get("/login/bob"), {})
+        assert (await stranger.get("/me")).status_code == 401
+        assert set_cookies(await stranger.get("/login/bob")) == []
+    assert lab.browser.cookies == cookies
+    assert stranger.cookies == {}
+
+    async with asyncio.timeout(10):
+        while (answer := await lab.browser.get("/me")).status_code != 200:
+            assert answer.status_code == 503
+            await asyncio.sleep(0.05)
+    assert answer.json() == "ann"
+    assert (await lab.browser.get("/everywhere/ann")).json() == 1
+    assert (await lab.browser.get("/me")).status_code == 401
