@@ -165,10 +165,9 @@ class Soak:
     async def watch(self, workers: list[Worker], http: httpx.AsyncClient) -> None:
         """Measure all the time."""
         since = time.monotonic()
-        while True:
+        while not await self.is_over_after(SAMPLE):
             for worker in workers:
                 worker.samples.append(await worker.look(http, since))
-            await asyncio.sleep(SAMPLE)
 
     async def run(self) -> bool:
         """Run, judge and print; say whether all is well."""
@@ -202,20 +201,13 @@ class Soak:
             for worker in workers
             for _ in range(USERS)
         ]
-        living = [asyncio.create_task(user.live()) for user in users]
-        living.append(asyncio.create_task(self.watch(workers, http)))
-        striking = [asyncio.create_task(self.strike(site)) for site in sites]
-        failed, _ = await asyncio.wait(
-            living + striking, timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION
-        )
+        # Nobody is cancelled: a fault that has begun is to be mended, a request to be answered.
+        tasks = [asyncio.create_task(user.live(self.over)) for user in users]
+        tasks += [asyncio.create_task(self.strike(site)) for site in sites]
+        tasks.append(asyncio.create_task(self.watch(workers, http)))
+        await asyncio.wait(tasks, timeout=self.seconds, return_when=asyncio.FIRST_EXCEPTION)
         self.over.set()
-        # A fault that has begun is mended by the one who has begun it.
-        await asyncio.wait(striking)
-        for task in living:
-            task.cancel()
-        await asyncio.gather(*living, return_exceptions=True)
-        for task in (*failed, *striking):
-            task.result()
+        await asyncio.gather(*tasks)
 
     async def settle(self, sites: list[Site], workers: list[Worker], http: Any) -> None:
         """Wait until the servers are quiet, and see that nothing is left in them."""

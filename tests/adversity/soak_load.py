@@ -76,10 +76,10 @@ class User:
         self.acknowledged = self.unknown = 0
         self.counted: str | None = None  # cookie of the session that was counted in
 
-    async def live(self) -> None:
-        """Do one thing after the other, until cancelled."""
+    async def live(self, over: asyncio.Event) -> None:
+        """Do one thing after the other, until it is over."""
         async with Browser(self.url) as self.browser:
-            while True:
+            while not over.is_set():
                 [what] = self.rng.choices(list(PATHS), list(PATHS.values()))
                 try:
                     await self.do(what)

@@ -16,7 +16,7 @@ from sanic_cookies import AuthSession, SessionDict
 CALL = 2.5
 REQUEST = 5.5
 UNTOUCHED = 0.010
-VISITS = 300
+VISITS = 200
 
 
 async def seconds_of(work: Any) -> tuple[float, Any]:
@@ -29,10 +29,11 @@ async def seconds_of(work: Any) -> tuple[float, Any]:
 async def p99_of_untouched(lab: Lab) -> float:
     """Return the 99th percentile of a route that leaves its session alone, cookie included."""
     took = []
-    for _ in range(VISITS):
-        seconds, answer = await seconds_of(lab.visit(nothing))
-        assert answer.status_code == 200
-        took.append(seconds)
+    async with asyncio.timeout(VISITS * 0.2):  # not for each of them to wait for the store
+        for _ in range(VISITS):
+            seconds, answer = await seconds_of(lab.visit(nothing))
+            assert answer.status_code == 200
+            took.append(seconds)
     return sorted(took)[int(VISITS * 0.99)]
 
 
