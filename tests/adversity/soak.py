@@ -143,7 +143,7 @@ class Soak:
     def calm(self, kind: str) -> str:
         """Say in words that nothing is wrong with a store, and has not been for a while."""
         is_calm = time.monotonic() - self.calm_since[kind] > GRACE
-        return f"in calm after {self.last[kind]}" if is_calm else ""
+        return f"in calm of {kind} after {self.last[kind]}" if is_calm else ""
 
     async def strike(self, site: Site) -> None:
         """Let one fault after the other happen to a store."""
