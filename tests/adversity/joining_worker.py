@@ -2,7 +2,8 @@
 
     python joining_worker.py URL TABLE SEED SID ...
 
-It prints how many writes were saved.
+It says "ready" and begins when a line comes in, so that several begin together. At the end it prints
+how many writes were saved.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from sanic_cookies.interfaces import AsyncPG
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 
-ROUNDS = 20
+ROUNDS, STORM = 20, 20
 
 
 async def main(url: str, table: str, seed: int, sids: list[str]) -> int:
@@ -33,8 +34,17 @@ async def main(url: str, table: str, seed: int, sids: list[str]) -> int:
         draft = Draft("contract", sid, version, record.secret_hash, b"x", 60.0, renew=False)
         return await interface.commit(draft, claim.token, release=True) is Outcome.SAVED
 
+    async def storm() -> None:
+        """Lock all rows, and again, and change none: what is given up here was never held."""
+        for _ in range(STORM):
+            rng.shuffle(sids)
+            await asyncio.gather(*(interface.release("contract", sid, "nobody") for sid in sids))
+
     saved = 0
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     for number in range(ROUNDS):
+        await storm()
         rng.shuffle(sids)
         saved += sum(await asyncio.gather(*(write(sid, number) for sid in sids)))
     await interface.close()

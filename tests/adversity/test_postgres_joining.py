@@ -210,11 +210,15 @@ async def test_deadline_of_one_is_not_that_of_the_others(
     await asyncio.gather(*lone, *patient)
 
 
+@pytest.mark.parametrize(
+    ("grace", "stuck"), [(0.05, 3600.0), (3600.0, 0.05)], ids=["cut", "another lane"]
+)
 async def test_hung_connections_are_replaced(
-    database_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, name: str, monkeypatch: pytest.MonkeyPatch, grace: float, stuck: float
 ) -> None:
-    """Connections that hang are cut when nobody waits for them, and nobody queues behind them."""
-    monkeypatch.setattr(pg_joining, "GRACE_SECONDS", 0.05)
+    """Connections that hang are cut when nobody waits for them; till then others go beside them."""
+    monkeypatch.setattr(pg_joining, "GRACE_SECONDS", grace)
+    monkeypatch.setattr(pg_joining, "STUCK_SECONDS", stuck)
     parts = urlsplit(database_url)
     async with ToxicProxy(parts.hostname or "", parts.port or 0) as proxy:
         user = parts.netloc.rpartition("@")[0]
@@ -223,12 +227,15 @@ async def test_hung_connections_are_replaced(
             drafts = [new_draft() for _ in range(20)]
             for draft in drafts:
                 await interface.create(draft)
+            await asyncio.gather(*(interface.fetch(draft.name, draft.sid) for draft in drafts))
             proxy.blackhole()
-            tasks = [
-                asyncio.create_task(interface.fetch(draft.name, draft.sid)) for draft in drafts
-            ]
-            _, pending = await asyncio.wait(tasks, timeout=0.5)
-            assert len(pending) == len(tasks)
+            tasks = []
+            for half in (drafts[:10], drafts[10:]):  # one for each of the usual lanes
+                tasks += [
+                    asyncio.create_task(interface.fetch(each.name, each.sid)) for each in half
+                ]
+                _, pending = await asyncio.wait(tasks, timeout=0.2)
+                assert len(pending) == len(tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -306,7 +313,8 @@ def test_two_loops(database_url: str) -> None:
         await interface.create_table()
         drafts.extend([new_draft(payload=f"owner {n}".encode()) for n in range(20)])
         await asyncio.gather(*map(interface.create, drafts))
-        await use()
+        await asyncio.gather(*(asks(interface, "fetch")(draft) for draft in drafts))
+        await interface._pool.close()  # the interface itself learns nothing of this loop's end
 
     async def use() -> None:
         await asyncio.gather(*(asks(interface, "fetch")(draft) for draft in drafts))
@@ -339,12 +347,14 @@ async def test_close_leaves_nothing(
             tasks = [asyncio.create_task(interface.fetch(d.name, d.sid)) for d in drafts]
             await asyncio.wait(tasks, timeout=0.2)
             await interface.close()
+            left = {task.get_name() for task in asyncio.all_tasks()}
+            assert "sanic_cookies.postgres" not in left
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(answer is None or isinstance(answer, Exception | Record) for answer in answers)
 
     async with asyncio.timeout(20):
-        if left := asyncio.all_tasks() - tasks_before:
-            await asyncio.wait(left)
+        if remaining := asyncio.all_tasks() - tasks_before:
+            await asyncio.wait(remaining)
         while await onlooker.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
             settings["application_name"],
@@ -352,8 +362,11 @@ async def test_close_leaves_nothing(
             pass
 
 
-async def test_given_pool_is_not_kept(database_url: str, name: str) -> None:
+async def test_given_pool_is_not_kept(
+    database_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a pool that was given no connection is kept between two requests, nor from others."""
+    monkeypatch.setattr(pg_joining, "KEEP_SECONDS", 3600.0)
     async with (
         asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool,
         postgres(pool, name) as interface,
@@ -380,12 +393,16 @@ async def test_overlapping_batches_never_deadlock(
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, WORKER, str(url), interface._table, str(seed), *sids),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
         for seed in range(3)
     ]
-    outputs = [(await process.communicate())[0] for process in processes]
-    increments = sum(map(int, outputs))
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    increments = sum(int(output) for output, _ in outputs)
     records = [await interface.fetch(draft.name, draft.sid) for draft in drafts]
 
     assert [process.returncode for process in processes] == [0] * 3
