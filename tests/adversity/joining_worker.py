@@ -2,8 +2,8 @@
 
     python joining_worker.py URL TABLE SEED SID ...
 
-It says "ready" and begins when a line comes in, so that several begin together. At the end it prints
-how many writes were saved.
+It says "ready" and begins when a line comes in, so that several begin together. At the end it
+prints how many writes were saved.
 """
 
 from __future__ import annotations
