@@ -23,6 +23,7 @@ from .errors import (
     SessionLockTimeout,
     SessionNotLoaded,
     SessionNotSerializable,
+    SessionShapeMismatch,
     SessionStoreError,
     SessionTooLarge,
 )
@@ -30,6 +31,7 @@ from .flash import flash, get_flashes
 from .interfaces import InMemory, Interface
 from .session import Session
 from .session_dict import SessionDict
+from .typed import Typed
 from .watch import watch
 
 if TYPE_CHECKING:
@@ -62,8 +64,10 @@ __all__ = [
     "SessionLockTimeout",
     "SessionNotLoaded",
     "SessionNotSerializable",
+    "SessionShapeMismatch",
     "SessionStoreError",
     "SessionTooLarge",
+    "Typed",
     "flash",
     "fresh_login_required",
     "get_flashes",

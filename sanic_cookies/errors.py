@@ -90,6 +90,12 @@ class SessionNotSerializable(SessionError):
         self.path = path
 
 
+class SessionShapeMismatch(SessionError):
+    """What a session holds does not fit the class of a `Typed` view; nothing was written."""
+
+    public_message = "The session does not hold what this application expects."
+
+
 class SessionTooLarge(SessionError):
     """The session's data outgrew `max_bytes`, or its cookie the 4096 bytes browsers keep.
 

@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
-
 from .ear import Ear
 from .news import News
-from .pg_pool import AWAY, CONNECT_SECONDS
+from .pg_pool import AWAY, CUT, connect_alone
 from .wakeups import Wakeups
 
 
 class PostgresEar(Ear):
     """Listens to Postgres on a connection of its own; topics are names of sessions."""
 
-    away = (*AWAY, asyncpg.InterfaceError)
+    away = (*AWAY, *CUT)
 
     def __init__(self, url: str, wakeups: Wakeups, news: News, table: str) -> None:
         """See `Ear`.
@@ -35,7 +33,7 @@ class PostgresEar(Ear):
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Any]:
-        line = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS)
+        line = await connect_alone(self._url)
         try:
             await line.add_listener(f"sanic_cookies_{self._wakeups.process}", self._woken)
             yield line
@@ -43,7 +41,7 @@ class PostgresEar(Ear):
             line.terminate()
 
     async def _add(self, line: Any, topics: set[str]) -> None:
-        # One channel for all topics; asyncpg sends LISTEN for the first of them only.
+        # One channel for all topics; the driver sends LISTEN for the first of them only.
         await line.add_listener(self._news_channel, self._told)
         for topic in topics:
             self._news.tell(topic, None)

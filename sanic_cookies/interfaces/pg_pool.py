@@ -33,6 +33,11 @@ CUT = (
 )
 
 
+async def connect_alone(url: str) -> Any:
+    """Return a connection that belongs to no pool."""
+    return await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+
+
 class Pool:
     """Gives connections, and runs single statements."""
 

@@ -6,8 +6,9 @@ A wrong or missing annotation of the package makes `make lint` fail here.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, TypedDict, assert_type
 
 from sanic import HTTPResponse, Request, Sanic, Websocket, json
 
@@ -26,6 +27,7 @@ from sanic_cookies import (
     SessionNotSerializable,
     SessionStoreError,
     SessionTooLarge,
+    Typed,
     flash,
     fresh_login_required,
     get_flashes,
@@ -172,6 +174,32 @@ async def feed(request: Request[Any, Any], ws: Websocket) -> None:
     """Serve a socket for as long as its session lives."""
     async with watch(request, ws, every=timedelta(seconds=5), code=4401):
         await ws.send("hello")
+
+
+class Cart(TypedDict, total=False):
+    """The shape of a session."""
+
+    items: list[str]
+
+
+@dataclass
+class Settings:
+    """Another one."""
+
+    dark: bool = False
+
+
+carts, settings = Typed(Cart), Typed(Settings, session_name="session", on_mismatch="reset")
+Typed(Settings, on_mismatch="ignore")  # type: ignore[arg-type]
+
+
+async def typed(request: Request[Any, Any]) -> None:
+    """Use a session as an object."""
+    async with settings(request) as mine:
+        assert_type(mine, Settings)
+        mine.dark = "yes"  # type: ignore[assignment]
+        mine.darkness = True  # type: ignore[attr-defined]
+    assert_type((await carts.peek(request))["items"], list[str])
 
 
 async def administer() -> None:
