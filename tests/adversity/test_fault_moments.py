@@ -150,6 +150,17 @@ async def test_moment(site: Site, work: Any, status: int, kept: int, fault: Any)
         await is_quiet(lab, site)
 
 
+async def test_a_use_that_cannot_be_noted(site: Site) -> None:
+    """A touch that is due and fails is no error: the request had what it wanted."""
+    async with lab_on(site, expiry=10) as lab:
+        await asyncio.sleep(1.1)  # a tenth of the idle time: then a touch is due
+        response = await struck(lab, site, after_a_look, refused)
+
+        assert response.status_code == 200
+        assert set_cookies(response) == []
+        await recovered(lab)
+
+
 async def struck(lab: Lab, site: Site, work: Any, fault: Any) -> httpx.Response:
     """Let a handler work until the fault strikes; mend it when the answer is there."""
     async with AsyncExitStack() as broken:
