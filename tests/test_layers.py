@@ -48,6 +48,9 @@ LAYERS = [
     ["auth.gatekeeper"],
     ["auth.session"],
     ["auth.decorators"],
+    ["migration.sources"],
+    ["migration.upgrade"],
+    ["migration"],
     ["ext", "cli", "testing", "__init__", "__main__"],
 ]
 
@@ -60,6 +63,8 @@ SAME_LAYER = [
     ["expiry", "content"],
     ["__main__", "cli"],
 ]
+
+OLD = "migration.sources"
 
 # Other people's packages, and who may import them. Those that are not here are free for all.
 FOREIGN = [
@@ -77,14 +82,14 @@ FOREIGN = [
         *(f"auth.{name}" for name in ("registry", "redirects", "csrf", "guards", "loader")),
         *(f"auth.{name}" for name in ("protect", "freshness", "gatekeeper", "session")),
         "auth.decorators",
-        *("ext", "cli", "testing"),
+        *("migration.upgrade", "ext", "cli", "testing"),
     ],
     ["sanic_ext", "ext"],
-    ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire"))],
+    ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire")), OLD],
     ["hiredis", "interfaces.redis_link", "interfaces.redis_wire"],
-    ["asyncpg", "interfaces.pg_pool"],
+    ["asyncpg", "interfaces.pg_pool", OLD],
     ["prometheus_client", "metrics"],
-    ["cryptography", "interfaces.seals"],
+    ["cryptography", "interfaces.seals", OLD],
 ]
 
 

@@ -226,6 +226,14 @@ class SessionMapping(MutableMapping[str, Any]):
         credential = self._located_credential()
         return None if credential is None else credential.sid
 
+    def present(self, token: Token) -> None:
+        """Have the request present `token`, in place of what it came with; nothing is read yet.
+
+        For what brings sessions over from elsewhere, before anybody has looked at this one.
+        """
+        self._token, self._credential, self._located = token, token.credential, True
+        self._status, self._content = Status.UNREAD, None
+
     def keep(self, name: str, value: Any) -> None:
         """Keep `value` under `name`, None for nothing any more; call it inside a block."""
         content = self._writing()
