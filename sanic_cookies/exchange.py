@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .cookies import (
     COOKIE_SIGNS,
+    MAX_COOKIE_BYTES,
     CookieSpec,
     SetCookie,
     cookie_name_of,
@@ -141,16 +142,19 @@ class Exchange:
             spec: The session's cookie.
             suffix: Added to its name.
         """
+        head, outgoing = self._request.head or b"", list((self._outgoing or {}).values())
+        most: int = min(self._request.app.config.REQUEST_MAX_HEADER_SIZE, _MOST_HEAD)
+        most -= _COOKIE_LINE
+        if head and len(head) + _REST_OF_HEAD + sum(map(len, outgoing)) + MAX_COOKIE_BYTES < most:
+            return MAX_COOKIE_BYTES  # mostly there is room enough, and nothing to be counted
         name = spec.full_name(self.goes_secure(spec)) + suffix
-        head, request = self._request.head or b"", self._request
         sizes = sizes_in_head(head) if head else sizes_in_headers(self._cookie_headers())
         rest = max(len(head) - sum(sizes.values()), _REST_OF_HEAD)
         before = sizes.get(name, 0)
-        for line in (self._outgoing or {}).values():
+        for line in outgoing:
             sizes[line.key] = len(line.key) + len(line.value) + COOKIE_SIGNS if line.value else 0
         sizes.pop(name, None)
-        most: int = min(request.app.config.REQUEST_MAX_HEADER_SIZE, _MOST_HEAD) - _COOKIE_LINE
-        return max(most - rest - sum(sizes.values()), before) - COOKIE_SIGNS
+        return max(most - rest - sum(sizes.values()), before, COOKIE_SIGNS) - COOKIE_SIGNS
 
     def send(self, spec: CookieSpec, value: str, max_age: int | None, suffix: str = "") -> None:
         """Set a cookie with the response; the last word for a name counts.

@@ -365,28 +365,21 @@ class BoundFanOut(FanOut):
         self._on_error, self._background = shared._on_error, shared._background
         self._leased, self._indexed = shared._leased, shared._indexed
         self._telling, self.has_others = shared._telling, shared.has_others
-        self._cookies: list[tuple[str, BoundInterface]] = []
-        self._own: BoundInterface | None = None
-        self._name, self._cookie_name, self._read, self._room = name, cookie_name, read, room
-        self._master, *self._all_others = (
-            self._bound(guard, index) if in_cookie else guard
-            for index, (guard, in_cookie) in enumerate(
-                zip([shared._master, *shared._all_others], shared._in_cookies, strict=True)
-            )
-        )
-        self._others = self._all_others
         self.lives_in_cookie = False  # what did is bound now
-
-    def _bound(self, guard: Guard, index: int) -> Guard:
-        # The master's cookie is the session's own; a copy beside another master has its own name.
-        suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
-        room = None if self._room is None else partial(self._room, suffix)
-        name, value = self._cookie_name + suffix, self._read(suffix)
-        bound: BoundInterface = guard.interface.bind(self._name, name, value, room)
-        self._cookies.append((suffix, bound))
-        if index == 0:
-            self._own = bound
-        return BoundGuard(guard, bound)
+        self._cookies: list[tuple[str, BoundInterface]] = []
+        guards = [shared._master, *shared._all_others]
+        for index, in_cookie in enumerate(shared._in_cookies):
+            if in_cookie:
+                # The master's cookie is the session's own; a copy beside it has its own name.
+                suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
+                left = None if room is None else partial(room, suffix)
+                bind = guards[index].interface.bind
+                bound: BoundInterface = bind(name, cookie_name + suffix, read(suffix), left)
+                self._cookies.append((suffix, bound))
+                guards[index] = BoundGuard(guards[index], bound)
+        self._master, *self._all_others = guards
+        self._others = self._all_others
+        self._own = self._cookies[0][1] if shared._in_cookies[0] else None
 
     def require_newest(self, record: Record | None) -> None:
         """See `FanOut.require_newest`."""

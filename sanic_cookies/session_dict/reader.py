@@ -9,6 +9,7 @@ import copy
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -143,7 +144,8 @@ class SessionReader(SessionLifetime):
         spec, store = self._runtime.settings.cookie, self._store
         if store.lives_in_cookie:
             read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
-            room = lambda suffix: self._exchange.room(spec, suffix)  # noqa: E731
+            # Not by way of `self`, who holds the store: that would be a cycle in each request.
+            room = partial(self._exchange.room, spec)
             store = self._store = store.bind(
                 self._runtime.settings.name, spec.full_name(True), read, room
             )

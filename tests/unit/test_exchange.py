@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sanic.compat import Header
+from sanic.config import Config
 
 from samples import Request, Response, a_route
 from sanic_cookies.cookies import HOST, CookieSpec
@@ -244,3 +246,59 @@ def test_a_raw_header_of_our_name_gives_way_to_ours(theirs: str) -> None:
     exchange.write_to(response)
 
     assert [SPEC.render("ours", None, True)] == response.headers.getall("set-cookie")
+
+
+def with_limit(limit: int, *, head: bytes = b"", cookie: str = "") -> Exchange:
+    """Return the exchange of a request to an app that reads heads of this length."""
+    request = Request(head=head)
+    request.app = SimpleNamespace(config=Config({"REQUEST_MAX_HEADER_SIZE": limit}))
+    if cookie:
+        request.headers["cookie"] = cookie
+    return Exchange(request)
+
+
+def a_head(*cookies: str, rest: int = 0) -> bytes:
+    """Return a head with these cookies, and so many bytes of other things."""
+    line = f"\r\nCookie: {'; '.join(cookies)}" if cookies else ""
+    return f"GET /{'x' * rest} HTTP/1.1{line}".encode()
+
+
+@pytest.mark.parametrize(
+    ("limit", "head", "room"),
+    [
+        (8192, a_head(), 4096),
+        (8192, a_head("a=1"), 4096),
+        (4096, a_head(), 4096 - 11 - 2048 - 3),
+        (4096, a_head("a=1"), 4096 - 11 - 2048 - 5 - 3),
+        (4096, a_head(f"a={'1' * 995}"), 4096 - 11 - 2048 - 999 - 3),
+        (4096, a_head(f"a={'1' * 995}", "__Host-session=old"), 4096 - 11 - 2048 - 999 - 3),
+        (8192, a_head(f"a={'1' * 5995}"), 8192 - 11 - 2048 - 5999 - 3),
+        (100_000, a_head(rest=14_000), 16_384 - 11 - len(a_head(rest=14_000)) - 3),
+        # What came may come again, however little room there is.
+        (2048, a_head("__Host-session=" + "x" * 500), len("__Host-session") + 500),
+        (2048, a_head(), 0),
+    ],
+)
+def test_the_room_that_the_next_head_has(limit: int, head: bytes, room: int) -> None:
+    """The limit, without the rest of a head and the other cookies, each with its signs."""
+    assert with_limit(limit, head=head).room(SPEC) == room
+
+
+def test_what_is_sent_takes_room_too() -> None:
+    """Cookies of other sessions in the same answer count as they will be, removed ones not."""
+    exchange = with_limit(4096, head=a_head("__Host-auth_session=" + "x" * 300))
+    before = exchange.room(SPEC)
+    exchange.send(AUTH, "y" * 100, None)
+    assert exchange.room(SPEC) == before + 200
+    exchange.send(SPEC, "z" * 900, None)  # its own former answer is replaced, and takes none
+    assert exchange.room(SPEC) == before + 200
+    exchange.send(AUTH, "", None)
+    assert exchange.room(SPEC) == before + 300 + len("__Host-auth_session") + len("=; ")
+
+
+def test_a_server_without_a_raw_head_counts_the_cookies() -> None:
+    """ASGI passes headers on; the rest is taken to be as long as browsers make it."""
+    exchange = with_limit(8192, cookie="a=" + "1" * 2995)
+
+    assert exchange.room(SPEC) == 8192 - 11 - 2048 - 2999 - 3
+    assert exchange.room(SPEC, "_data") == 8192 - 11 - 2048 - 2999 - 3
