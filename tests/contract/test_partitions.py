@@ -8,8 +8,15 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
+from sanic_cookies.interfaces.pg_joining import Joiner
 from sanic_cookies.interfaces.postgres import sql
-from sanic_cookies.testing import InterfaceContract, LeaseContract, SweepContract, new_draft
+from sanic_cookies.testing import (
+    InterfaceContract,
+    LeaseContract,
+    NewsContract,
+    SweepContract,
+    new_draft,
+)
 from stores import opened, postgres, table
 
 PARTITIONS = 4
@@ -49,8 +56,16 @@ def partitioned(name: str) -> str:
     return f"{plain}) PARTITION BY HASH (sid);\n{parts}{indexes}"
 
 
-class TestPartitions(InterfaceContract, LeaseContract, SweepContract):
+class TestPartitions(InterfaceContract, LeaseContract, NewsContract, SweepContract):
     """All that `AsyncPG` promises of one table."""
+
+
+class TestJoinedOnPartitions(InterfaceContract, LeaseContract, NewsContract, SweepContract):
+    """The same by the joined statements, also where a request is the only one."""
+
+    @pytest.fixture(autouse=True)
+    def joined_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Joiner, "take_only", lambda *_: False)
 
 
 async def test_the_sessions_are_spread(
@@ -61,3 +76,15 @@ async def test_the_sessions_are_spread(
         assert await interface.create(new_draft())
     rows = await database.fetch(f"SELECT tableoid FROM {name} GROUP BY tableoid")
     assert len(rows) == PARTITIONS
+
+
+async def test_the_parts_are_counted(interface: AsyncPG) -> None:
+    """The size that the census gives is that of all partitions; their parent has none."""
+    for _ in range(100):
+        assert await interface.create(new_draft())
+    census = await interface.census()
+
+    assert census.sessions == 100
+    assert census.store_bytes is not None
+    assert census.store_bytes >= PARTITIONS * 3 * 8192  # a page of rows, and of either index
+    assert len([record async for record in interface.records()]) == 100

@@ -16,6 +16,7 @@ from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,
     LeaseContract,
+    NewsContract,
     SweepContract,
     following,
     new_claim,
@@ -46,7 +47,7 @@ def joined_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("joined_only")
-class TestJoinedContract(InterfaceContract, LeaseContract, SweepContract):
+class TestJoinedContract(InterfaceContract, LeaseContract, NewsContract, SweepContract):
     """The joined statements keep the whole contract."""
 
     @pytest.fixture
