@@ -82,6 +82,12 @@ fuzz: $(VENV)/.dev ## Send a million broken Cookie headers, in some ten minutes
 	FUZZ_COUNT=$(or $(FUZZ_COUNT),1000000) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest tests/property/test_fuzz.py -s $(ARGS)
 
+# Each Python that is here, with the newest and the oldest dependencies; ONLY=oldest or ONLY=3.12
+# takes a part, ARGS goes to pytest.
+.PHONY: test-all
+test-all: $(VENV)/.dev ## Run all tests with every Python here, old and new dependencies
+	$(BIN)/nox $(if $(ONLY),-k '$(ONLY)') $(if $(ARGS),-- $(ARGS))
+
 # Playwright's own browser comes over the network, and on Linux it may lack libraries: then
 # "playwright install --with-deps chromium", as root, brings them.
 .PHONY: test-browser
@@ -178,12 +184,13 @@ bench-chart: $(VENV)/.dev ## Make the chart and the tables of README and docs fr
 	$(BIN)/python -m benchmarks.publish $(ARGS)
 
 .PHONY: build
-build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
+build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/, and check them
 	rm -rf build dist
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 .PHONY: clean
 clean: ## Remove everything that make has made, .venv too
 	rm -rf $(VENV) build dist site mutants htmlcov .coverage .coverage.* *.egg-info
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .nox .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
