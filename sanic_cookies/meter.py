@@ -37,4 +37,4 @@ class Meter(Protocol):
         """
 
     def happened(self, event: str) -> None:
-        """Take note of an event; these are the keys of `session.SIGNALS`."""
+        """Take note of an event; these are the keys of `signals.SIGNALS`."""

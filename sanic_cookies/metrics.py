@@ -12,7 +12,8 @@ a sid, a user or anything a client sent: their number is bounded.
 from __future__ import annotations
 
 from .meter import CallOutcome
-from .session import SIGNALS, Session
+from .session import Session
+from .signals import SIGNALS
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram

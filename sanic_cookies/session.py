@@ -23,42 +23,13 @@ from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
 from .settings import DAY, Options, SessionOptions, Settings, build
+from .signals import HEARD_AS, NEWS, SIGNALS
 from .token import is_sid
 from .wiring import Check, Wiring
 
 logger = logging.getLogger("sanic_cookies")
 
 AnyInterface = Interface | LivesInCookie
-
-# What listeners may subscribe to with `@app.signal(...)`; the context holds the keywords of `emit`
-# and `session`, the name. Never a token.
-SIGNALS = {
-    "created": "session.record.created",
-    "saved": "session.record.saved",
-    "rotated": "session.record.rotated",
-    "ended": "session.record.ended",
-    "login": "session.user.login",
-    "logout": "session.user.logout",
-    "confirmed": "session.user.confirmed",
-    "limit_reached": "session.user.limit_reached",
-    "revoked": "session.user.revoked",
-    "denied": "session.user.denied",
-    "waited": "session.lock.waited",
-    "timed_out": "session.lock.timed_out",
-    "lost": "session.lock.lost",
-    "held_too_long": "session.lock.held_too_long",
-    "interface_failed": "session.interface.failed",
-    "suspicious": "session.security.suspicious",
-}
-
-# By each event the names under which Sanic keeps its listeners: its own, and what Sanic calls
-# "session.user.<event>".
-_ASKED_FOR_BY = {
-    event: (signal, signal.rpartition(".")[0] + ".*") for event, signal in SIGNALS.items()
-}
-
-# What may end the life of a token, so whoever watches it looks at once.
-NEWS = frozenset({"ended", "revoked", "rotated"})
 
 
 class Session:
@@ -348,11 +319,13 @@ class Session:
             self.runtime.hub.tell(context["sid"])
         if self._meter is not None:
             self._meter.happened(event)
-        app, signal = self._app, SIGNALS[event]
-        if app is None or app.signal_router.name_index.keys().isdisjoint(_ASKED_FOR_BY[event]):
+        app = self._app
+        if app is None or app.signal_router.name_index.keys().isdisjoint(HEARD_AS[event]):
             return
         context["session"] = self.name
-        self.runtime.background.spawn(app.dispatch(signal, context=context, fail_not_found=False))
+        self.runtime.background.spawn(
+            app.dispatch(SIGNALS[event], context=context, fail_not_found=False)
+        )
 
     def _settings(self, config: Mapping[str, Any]) -> Settings:
         given = dict(self._given)

@@ -12,16 +12,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 from ..background import Background
-from ..errors import SessionStoreError, SessionUnavailable
+from ..errors import SessionStoreError
 from ..meter import CallOutcome, Meter
 from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
-from ..token import Credential
 from .base import (
-    BoundInterface,
     Hear,
     Interface,
     LivesInCookie,
@@ -42,8 +39,6 @@ POLL_SECONDS = 0.05
 
 OnError = Literal["log", "raise"]
 OnFailure = Callable[[str, bool], None]
-ReadCookie = Callable[[str], str | None]
-RoomFor = Callable[[str], int]
 Call = Coroutine[Any, Any, object]
 
 
@@ -160,12 +155,6 @@ class FanOut:
     def is_suspect(self) -> bool:
         """Whether the master has failed and no call has succeeded since."""
         return self._master.is_suspect
-
-    def bind(
-        self, name: str, cookie_name: str, read: ReadCookie, room: RoomFor | None = None
-    ) -> BoundFanOut:
-        """Return the same for one request, where an interface lives in a cookie."""
-        return BoundFanOut(self, name, cookie_name, read, room)
 
     def listen(self, name: str, hear: Hear) -> None:
         """Have `hear` called when other processes end sessions, if the master can tell."""
@@ -348,67 +337,6 @@ class FanOut:
                 continue
             return
         logger.error("%s still holds a session that has ended", guard.label)
-
-
-class BoundFanOut(FanOut):
-    """A fan-out for one request, whose cookies are interfaces too."""
-
-    def __init__(
-        self,
-        shared: FanOut,
-        name: str,
-        cookie_name: str,
-        read: ReadCookie,
-        room: RoomFor | None = None,
-    ) -> None:
-        """Bind each interface that lives in a cookie; the others are shared as they are."""
-        self._on_error, self._background = shared._on_error, shared._background
-        self._leased, self._indexed = shared._leased, shared._indexed
-        self._telling, self.has_others = shared._telling, shared.has_others
-        self.lives_in_cookie = False  # what did is bound now
-        self._cookies: list[tuple[str, BoundInterface]] = []
-        guards = [shared._master, *shared._all_others]
-        for index, in_cookie in enumerate(shared._in_cookies):
-            if in_cookie:
-                # The master's cookie is the session's own; a copy beside it has its own name.
-                suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
-                left = None if room is None else partial(room, suffix)
-                bind = guards[index].interface.bind
-                bound: BoundInterface = bind(name, cookie_name + suffix, read(suffix), left)
-                self._cookies.append((suffix, bound))
-                guards[index] = BoundGuard(guards[index], bound)
-        self._master, *self._all_others = guards
-        self._others = self._all_others
-        self._own = self._cookies[0][1] if shared._in_cookies[0] else None
-
-    def require_newest(self, record: Record | None) -> None:
-        """See `FanOut.require_newest`."""
-        if self._own is not None and record is not None and _reads_on(record):
-            raise SessionUnavailable("the session has a newer cookie than the one that came")
-
-    @property
-    def credential(self) -> Credential | None:
-        """What the master's cookie proves; None if the master keeps no cookie."""
-        return None if self._own is None else self._own.credential
-
-    @property
-    def master_lives_in_cookie(self) -> bool:
-        """Whether the session's cookie holds the session itself."""
-        return self._own is not None
-
-    def take_cookies(self) -> list[tuple[str, str]]:
-        """Return name suffix and value of each cookie to send, once."""
-        taken = []
-        for suffix, bound in self._cookies:
-            if bound.value is not None:
-                taken.append((suffix, bound.value))
-                bound.value = None
-        return taken
-
-
-def _reads_on(record: Record) -> bool:
-    """Whether a cookie's record is a former one, that may be looked at for a while."""
-    return not record.secret_hash and record.previous_reads and record.now < record.previous_until
 
 
 async def _apply(guard: Guard, draft: Draft) -> None:

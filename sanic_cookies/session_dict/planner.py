@@ -15,7 +15,7 @@ from .. import content as contents
 from .. import expiry
 from ..content import Content
 from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
-from ..interfaces.fan_out import BoundFanOut
+from ..interfaces.bound import BoundFanOut
 from .locker import SessionLocker
 from .mapping import Status
 from .plan import Act, Plan, Situation, decide

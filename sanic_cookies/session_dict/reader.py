@@ -17,6 +17,7 @@ from .. import content as contents
 from ..content import Content, Identity
 from ..errors import SessionStoreError
 from ..exchange import Exchange
+from ..interfaces.bound import BoundFanOut
 from ..interfaces.fan_out import FanOut
 from ..interfaces.guard import Budget
 from ..record import Record, RecordUnreadable
@@ -146,8 +147,8 @@ class SessionReader(SessionLifetime):
             read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
             # Not by way of `self`, who holds the store: that would be a cycle in each request.
             room = partial(self._exchange.room, spec)
-            store = self._store = store.bind(
-                self._runtime.settings.name, spec.full_name(True), read, room
+            store = self._store = BoundFanOut(
+                store, self._runtime.settings.name, spec.full_name(True), read, room
             )
             if store.master_lives_in_cookie:
                 return store.credential

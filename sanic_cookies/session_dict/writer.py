@@ -18,7 +18,7 @@ from ..errors import (
     SessionLimitReached,
     SessionStoreError,
 )
-from ..interfaces.fan_out import BoundFanOut
+from ..interfaces.bound import BoundFanOut
 from ..record import Admission, Draft, Limit, Outcome, Record
 from ..token import Token
 from .changes import Changes

@@ -20,7 +20,7 @@ from lab import Lab, until
 from programs import ROOT
 from sanic_cookies import InMemory, SessionConfigError, SessionDict, login_required
 from sanic_cookies.metrics import Metrics
-from sanic_cookies.session import SIGNALS
+from sanic_cookies.signals import SIGNALS
 
 PAGE = ROOT / "docs" / "observability.md"
 TABLE = {signal.strip("`"): context for signal, _, context in rows(PAGE, "Signals")}

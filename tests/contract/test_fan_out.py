@@ -18,6 +18,7 @@ from proxy import ToxicProxy
 from sanic_cookies.background import Background
 from sanic_cookies.errors import SessionStoreError
 from sanic_cookies.interfaces import InCookieEncrypted, InMemory, Redis
+from sanic_cookies.interfaces.bound import BoundFanOut
 from sanic_cookies.interfaces.fan_out import FanOut, OnError
 from sanic_cookies.interfaces.guard import Budget
 from sanic_cookies.record import TOMBSTONE_VERSION, Draft, Granted, Outcome
@@ -85,7 +86,7 @@ async def pair(
                 stores.append(await enter(postgres(database_url, await enter(table(database)))))
             else:
                 stores.append(InCookieEncrypted(KEY))
-        fan = fan_out(*stores).bind("contract", "session", lambda suffix: None)
+        fan = BoundFanOut(fan_out(*stores), "contract", "session", lambda suffix: None)
         yield Pair(fan, *fan.interfaces)
 
 
