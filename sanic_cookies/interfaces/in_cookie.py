@@ -169,7 +169,10 @@ class InOneCookie:
         record = self._live(name, sid)
         if record is None or record.version != version:
             return False
-        self._seal(record.touched(self._clock(), ttl))
+        try:
+            self._seal(record.touched(self._clock(), ttl))
+        except SessionTooLarge:
+            return False  # looking at a session is not to fail because others have filled the head
         return True
 
     async def delete(self, name: str, sid: str) -> bool:

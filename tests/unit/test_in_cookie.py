@@ -709,6 +709,10 @@ async def test_a_cookie_keeps_within_the_room_that_is_left(store: InCookieEncryp
     assert bound.value is None
     room = 2000
     assert await bound.create(draft)
+    bound.value, room = None, 1000
+    assert await bound.touch("session", draft.sid, 1, 60) is False
+    assert bound.value is None
+    assert await bound.fetch("session", draft.sid) is not None
 
 
 async def test_a_copy_from_before_a_rotation_cannot_write() -> None:
