@@ -34,8 +34,9 @@ from ..record import (
 from .base import Hear
 from .news import News
 from .pg_ear import PostgresEar
-from .pg_joining import ALONE, Joiner, Step
+from .pg_joining import Joiner
 from .pg_pool import AWAY, RELEASE_SECONDS, Pool
+from .pg_queue import ALONE, Step
 from .pg_rows import commitment, creation, record
 from .statements import sql
 from .wakeups import Wakeups

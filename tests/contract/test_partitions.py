@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.pg_joining import Joiner
+from sanic_cookies.interfaces.pg_queue import Queue
 from sanic_cookies.interfaces.postgres import sql
 from sanic_cookies.testing import (
     InterfaceContract,
@@ -65,7 +65,7 @@ class TestJoinedOnPartitions(InterfaceContract, LeaseContract, NewsContract, Swe
 
     @pytest.fixture(autouse=True)
     def joined_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Joiner, "take_only", lambda *_: False)
+        monkeypatch.setattr(Queue, "take_only", lambda *_: False)
 
 
 async def test_the_sessions_are_spread(

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.pg_joining import ALONE, Joiner
+from sanic_cookies.interfaces.pg_queue import ALONE, Queue
 from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,
@@ -43,7 +43,7 @@ async def interface(database_url: str, name: str) -> AsyncIterator[AsyncPG]:
 @pytest.fixture
 def joined_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every request carried by a joined statement, also where it is the only one."""
-    monkeypatch.setattr(Joiner, "take_only", lambda *_: False)
+    monkeypatch.setattr(Queue, "take_only", lambda *_: False)
 
 
 @pytest.mark.usefixtures("joined_only")
