@@ -104,9 +104,9 @@ async def spare(url: str, path: str, *headers: bytes) -> int:
 class CookieLab(Lab):
     """A lab whose session lives in the cookie, with an interface for revocations."""
 
-    def __init__(self, **options: Any) -> None:
-        self.revocations = InMemory()
-        super().__init__(InCookieEncrypted(KEY, revocations=self.revocations), **options)
+    def __init__(self, revocations: Any = None, **options: Any) -> None:
+        remembered = InMemory() if revocations is None else revocations
+        super().__init__(InCookieEncrypted(KEY, revocations=remembered), **options)
 
 
 async def put_in_block(sess: SessionDict, value: int) -> dict[str, Any]:
@@ -195,3 +195,34 @@ async def test_a_touch_does_not_bring_an_older_cookie_back() -> None:
 
 async def look(sess: SessionDict) -> dict[str, Any]:
     return dict(await sess.peek())
+
+
+async def test_versions_are_remembered_in_any_store(shared_master: Any) -> None:
+    """Memory, Redis or Postgres behind it: old cookies are refused, and the end is the end."""
+    async with CookieLab(shared_master, rotation_grace=0) as lab:
+        await lab.put(value=0)
+        copies = []
+        for number in range(1, 4):
+            copies.append(lab.browser.copy())
+            await lab.put(value=number)
+        assert await lab.stored() == {"value": 3}
+        latest = lab.browser.copy()
+        await lab.visit(rotate)
+        copies.append(latest)
+        ended = lab.browser.copy()
+        assert await lab.do(end) is True
+        copies.append(ended)
+        for copy in copies:
+            async with copy:
+                assert await lab.stored(copy) == {}
+                response = await lab.visit(partial(put_in_block, value=9), browser=copy)
+                assert response.json() == {}  # a session of its own, with nothing of the former
+
+
+async def rotate(sess: SessionDict) -> None:
+    async with sess:
+        sess.rotate()
+
+
+async def end(sess: SessionDict) -> bool:
+    return await sess.end()

@@ -44,7 +44,7 @@ memory: Interface = InMemory()
 redis: Interface = Redis("redis://127.0.0.1")
 postgres: Interface = AsyncPG("postgresql://127.0.0.1")
 older: list[Interface] = [Aioredis("redis://127.0.0.1"), GinoAsyncPG("postgresql://127.0.0.1")]
-sealed = InCookieEncrypted(["new", "old"], revocations=memory)
+sealed = InCookieEncrypted(["new", "old"], cipher="fernet", revocations=memory)
 
 session = Session(
     app,
