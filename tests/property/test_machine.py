@@ -383,8 +383,10 @@ class SessionMachine(RuleBasedStateMachine):
     def race(self, client: int, block: Block, rivals: list[Any], cancel: bool) -> None:
         """Hold a live session while others with its cookie write it or end it."""
         other = (client + 1) % CLIENTS
-        if self._work(self._cookie(self.browsers[client])).standing is not Standing.LIVE:
+        if not self._is_live(client):
             self.log_in(client, USERS[0])
+        if not self._is_live(client):
+            return  # a cookie that is about to be replaced cannot even log in
         self.hold(client, block)
         for rival in rivals:
             self.share(other, client)
@@ -395,6 +397,9 @@ class SessionMachine(RuleBasedStateMachine):
             else:
                 self.log_out_everywhere(other, USERS[0])
         self.run(self._finish(cancel=cancel))
+
+    def _is_live(self, client: int) -> bool:
+        return self._work(self._cookie(self.browsers[client])).standing is Standing.LIVE
 
     def log_out(self, client: int) -> None:
         self.run(self._log_out(self.browsers[client]))
