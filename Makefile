@@ -153,10 +153,11 @@ bench: $(VENV)/.dev ## Measure us and our peers side by side, in about ten minut
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 .PHONY: bench-publish
-bench-publish: $(VENV)/.dev ## All of bench, bench-hot and bench-growth, and the pages from it
+bench-publish: $(VENV)/.dev ## All of these in twelve minutes, then the pages from it
 	-$(BIN)/python -m benchmarks.compare
 	-$(BIN)/python -m benchmarks.hot
 	-$(BIN)/python -m benchmarks.growth
+	-$(BIN)/python -m benchmarks.instructions
 	$(BIN)/python -m benchmarks.publish --latest
 
 .PHONY: bench-quick

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.figures import Results, route
-from benchmarks.hot import medians
+from benchmarks.figures import Results, medians, route
 from benchmarks.rig import ROOT
 
 FOLDER = ROOT / "benchmarks" / "results"
@@ -111,7 +111,7 @@ def constants(
     contended = hot["hot"].get(key)
     bare = run["load"]["sanic"]["untouched"]
     return Constants(
-        bare_us=sorted(each["cpu_us"] for each in bare)[len(bare) // 2],
+        bare_us=median(each["cpu_us"] for each in bare),
         read_us=route(run, key, "read").added_us,
         write_us=route(run, key, "write").added_us,
         store_read_us=alone["read"],

@@ -49,7 +49,7 @@ class Plan:
     """
 
     rounds: int = 5
-    seconds: float = 0.7
+    seconds: float = 0.5
     single: int = 300
 
 

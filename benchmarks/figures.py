@@ -115,3 +115,8 @@ def worst_spread(results: Results) -> float:
     return median(
         spread(samples) for paths in results["load"].values() for samples in paths.values()
     )
+
+
+def medians(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the median of each figure over the rounds."""
+    return {name: median(each[name] for each in samples) for name in samples[0]}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
-from benchmarks.figures import Results, hot, measured, route
+from benchmarks.figures import Results, hot, measured, medians, route
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,68 @@ GOALS = (
     ),
     Goal("any store, one hot session: increments lost", 0.0, False, ("ours-memory",), _lost),
 )
+
+
+# What the other measurements have to say: from the growth of the stores, and from a hot session.
+LEAST_BYTES, LONGEST_SLICE = 700, 1.0
+
+
+def of_growth(growth: Mapping[str, Any], run: Results) -> list[tuple[Goal, float]]:
+    """Return the goals of sessions that grow in number, each with its value.
+
+    An operation of `InMemory` takes a microsecond, so what the processor's caches do to it is a
+    multiple of that; it is judged as a part of the request that it belongs to.
+    """
+    found: list[tuple[Goal, float]] = []
+    for store, grown in growth["stores"].items():
+        for path in ("read", "write"):
+            by_size = {int(size): us for size, us in grown[path].items()}
+            more, least = by_size[max(by_size)], by_size[min(by_size)]
+            text, rest = f"{store}, {path}: at {max(by_size):,} sessions, of at 1,000", 0.0
+            if store == "memory":
+                text = f"memory, a request with a {path}: {text.partition(': ')[2]}"
+                rest = _request_us(run, "ours-memory", path) - least
+            found.append((_fixed(text, 1.1, False), (rest + more) / (rest + least)))
+    memory = growth["stores"].get("memory")
+    if memory is not None:
+        for kind, each in memory["bytes"].items():
+            text = f"memory, bytes of a session above its JSON, {kind}"
+            found.append((_fixed(text, LEAST_BYTES, False), each))
+        longest = max(each["longest_ms"] for each in memory["slices"].values())
+        text = "memory, clean-up: longest slice, ms of CPU"
+        found.append((_fixed(text, LONGEST_SLICE, False), longest))
+    return found
+
+
+def of_hot(contended: Mapping[str, Any]) -> list[tuple[Goal, float]]:
+    """Return the goals of one session that two processes want, each with its value."""
+    every = {key: medians(samples) for key, samples in contended["hot"].items()}
+    redis, lock = every["ours-redis"], every["redis-lock"]
+    postgres, advisory = every["ours-postgres"], every["postgres-lock"]
+    what = "two processes, one session"
+    return [
+        (_fixed(f"{what}, Redis: of redis-py's Lock", 4, True), redis["rate"] / lock["rate"]),
+        (_fixed(f"{what}, Redis: p99, ms", 15, False), redis["p99_ms"]),
+        (_fixed(f"{what}, Redis: least share of the mean", 0.9, True), redis["least_share"]),
+        (
+            _fixed(f"{what}, Postgres: of pg_advisory_lock", 1.2, True),
+            postgres["rate"] / advisory["rate"],
+        ),
+        (
+            _fixed(f"{what}, Postgres: p99, of pg_advisory_lock's", 1.0, False),
+            postgres["p99_ms"] / advisory["p99_ms"],
+        ),
+        (_fixed(f"{what}: increments lost", 0, False), redis["lost"] + postgres["lost"]),
+    ]
+
+
+def _fixed(text: str, bound: float, at_least: bool) -> Goal:
+    return Goal(text, bound, at_least, (), lambda _: math.nan)
+
+
+def _request_us(run: Results, key: str, path: str) -> float:
+    bare = median(each["cpu_us"] for each in run["load"]["sanic"]["untouched"])
+    return bare + route(run, key, path).added_us
 
 
 def applicable(results: Results) -> list[tuple[Goal, float]]:

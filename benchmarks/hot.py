@@ -18,11 +18,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import uvloop
 
+from benchmarks.figures import medians
 from benchmarks.in_process import Client, started
 from benchmarks.peers import by_hand, ours
 from benchmarks.rig import ROOT, Cores, facts
@@ -188,11 +189,6 @@ def run(rounds: int, seconds: float) -> dict[str, Any]:
             for worker in (one for each in workers.values() for one in each):
                 worker.stop()
     return {"facts": about, "processes": PROCESSES, "clients": CLIENTS, "hot": samples}
-
-
-def medians(samples: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the median of each figure over the rounds."""
-    return {name: median(each[name] for each in samples) for name in samples[0]}
 
 
 def lines(results: dict[str, Any]) -> list[str]:
