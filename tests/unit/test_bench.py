@@ -16,7 +16,7 @@ from bench_run import a_run
 from benchmarks import chart, publish, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
-from benchmarks.goals import GOALS, applicable
+from benchmarks.goals import GOALS, applicable, of_growth, of_hot
 from benchmarks.hot import outcome
 from benchmarks.instructions import measured as between_marks
 from benchmarks.instructions import totals
@@ -335,3 +335,30 @@ async def test_round_trips_are_counted_by_answers() -> None:
 
         assert counter.trips == 2
         assert counter.address.endswith("/0")
+
+
+def test_growth_and_contention_are_judged_too() -> None:
+    """In memory a read as a part of its request; bytes, slices, and the hot session's figures."""
+    run = a_run()
+    run["load"]["ours-memory"] = run["load"]["ours-redis"]  # 125 us bare, 40 and 50 added
+    memory = {
+        "read": {"1000": 1.0, "1000000": 2.0},
+        "write": {"1000": 2.0, "1000000": 2.0},
+        "bytes": {"anonymous": 300.0, "logged in": 701.0},
+        "slices": {"over an hour": {"longest_ms": 0.5}, "in one second": {"longest_ms": 1.5}},
+    }
+    redis = {"read": {"1000": 50.0, "1000000": 60.0}, "write": {"1000": 50.0, "1000000": 50.0}}
+    growth = {"stores": {"memory": memory, "redis": {**redis, "bytes": {}}}}
+    found = [(goal.reached(value), value) for goal, value in of_growth(growth, run)]
+
+    assert [value for _, value in found] == pytest.approx([166 / 165, 1.0, 1.2, 1.0, 300, 701, 1.5])
+    assert [reached for reached, _ in found] == [True, True, False, True, True, False, False]
+
+    def one(rate: float, p99: float) -> list[dict[str, float]]:
+        return [{"rate": rate, "p99_ms": p99, "least_share": 0.95, "lost": 0.0}]
+
+    hot = {"ours-redis": one(4_000, 12), "redis-lock": one(1_000, 500)}
+    hot |= {"ours-postgres": one(1_100, 40), "postgres-lock": one(1_000, 30)}
+    judged = [goal.reached(value) for goal, value in of_hot({"hot": hot})]
+
+    assert judged == [True, True, True, False, False, True]
