@@ -1,8 +1,8 @@
 """A load generator: keep-alive connections, each with cookies of its own, on a loop of uvloop.
 
-No load generator on PyPI has a cookie for each connection and a rate beyond the servers'. This one
-does little per response: about 10 microseconds. That it is not what is measured is shown by each
-run: it prints how much of the time its own process was busy.
+Our own, since a run shall need nothing but PyPI, and a cookie for each connection. It does little
+for a response, and that it is not what is measured is shown by each run: it prints how much of the
+time its own process was busy.
 """
 
 from __future__ import annotations
