@@ -51,7 +51,7 @@ from session_strategies import (
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
 # A fixed set of examples in the suite, so that it fails for what was changed and not by chance.
 SETTINGS = settings(
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 20,
     stateful_step_count=40,
     deadline=None,
     derandomize=not EXAMPLES,
