@@ -17,7 +17,7 @@ from .wakeups import Wakeups
 logger = logging.getLogger("sanic_cookies")
 
 _AGAIN_SECONDS = 1.0
-_CANCEL_SECONDS = 0.1
+_CANCELS, _CANCEL_SECONDS = 20, 0.1
 
 
 class Ear:
@@ -70,11 +70,15 @@ class Ear:
         """Stop listening."""
         tasks, self._task, self._more = (self._task, self._more), None, None
         here = asyncio.get_running_loop()
-        for task in tasks:
+        ours = [each for each in tasks if each is not None and each.get_loop() is here]
+        for _ in range(_CANCELS):
             # More than once: redis-py loses a cancellation that comes while it connects.
-            while task is not None and task.get_loop() is here and not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+            pending = [each for each in ours if not each.done()]
+            if not pending:
+                break
+            for each in pending:
+                each.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
 
     async def _listen(self) -> None:
         while self._task is asyncio.current_task():

@@ -268,6 +268,24 @@ async def test_new_data_are_not_upgraded() -> None:
         assert await lab.data() == {"current_user": "ann", "items": ["book", "book"]}
 
 
+async def test_an_upgrade_may_change_what_it_is_given() -> None:
+    """An upgrade that works in place is carried out once, as one that returns something new."""
+
+    def gift(data: dict[str, Any], version: int) -> dict[str, Any]:
+        data["items"].append("gift")
+        return data
+
+    async def enter(request: Request) -> None:
+        async with Typed(Cart, version=2, upgrade=gift)(request):
+            pass
+
+    async with Lab() as lab:
+        await lab.put(items=["book"])
+        for _ in range(2):
+            await lab.do(body_of(enter))
+        assert await lab.stored() == {"items": ["book", "gift"]}
+
+
 async def test_data_of_a_newer_release() -> None:
     """What a newer release has written is not taken for today's."""
     third = Typed(Cart, version=3, upgrade=lambda data, version: data)
