@@ -34,7 +34,7 @@ from sanic import Request
 from auth_lab import AuthLab, Pause
 from harness import Browser, set_cookies
 from sanic_cookies.token import Token
-from session_changes import Block, Expire, Login, Put, Work, merged
+from session_changes import Append, Block, Destroy, Expire, Login, Put, Rotate, Work, merged
 from session_model import ABSOLUTE, GRACE, IDLE, REMEMBERED, Cookie, Model, Standing
 from session_stage import KINDS, Stage
 from session_strategies import (
@@ -576,3 +576,48 @@ def test_sessions_are_what_the_model_says(stage: Stage, monkeypatch: pytest.Monk
     machine = type("Machine", (SessionMachine,), {"stage": stage})
     machine.TestCase.settings = SETTINGS
     run_state_machine_as_test(machine, settings=SETTINGS)
+
+
+# What random runs meet seldom, and must never miss: who holds, and who comes meanwhile.
+RACES: list[tuple[Block, list[Any]]] = [
+    (Block((Put("a", 1),)), [Block((Put("b", 2),), "unlocked")]),  # merged key by key
+    (Block((Put("a", 3),)), ["log_out"]),  # nothing is written after the end
+    (Block((Put("a", 4),)), ["log_out_everywhere", Block((Put("b", 5),))]),
+    (Block((Put("a", 6),)), [Block((Put("b", 7),)), "log_out"]),  # one waits while it ends
+    (Block((Login("bob"),)), [Block((Append(8),)), Block((Append(9),), "unlocked")]),
+    (Block((Put("a", 10),), end="crash"), [Block((Append(11),))]),
+    (Block((Destroy(), Put("a", 12))), [Block((Login("bob", keep=True),))]),
+    (Block((Rotate(), Append(13)), "saved"), [Block((Put("b", 14),), "unlocked"), "log_out"]),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_races_that_matter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Races that guards are there for end as the model says, whether the holder hangs up or not."""
+    monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
+    machine = type("Machine", (SessionMachine,), {"stage": stage})()
+    try:
+        machine.begin(USERS[0], alone=True)
+        for cancel in (False, True):
+            for block, rivals in RACES:
+                machine.race(0, block, rivals, cancel)
+                machine.peek(0)
+                machine.peek(1)
+                machine.store_holds_what_the_model_holds()
+                machine.nothing_is_locked()
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("kind", ["memory", "in-cookie", "revocable"])
+def test_use_prolongs_a_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a session keeps it alive, until its absolute end."""
+    monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
+    machine = type("Machine", (SessionMachine,), {"stage": stage})()
+    try:
+        machine.begin(USERS[0], alone=False)
+        for _ in range(8):
+            machine.wait(7)
+            machine.peek(0)
+    finally:
+        machine.teardown()
