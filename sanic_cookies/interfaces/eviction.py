@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 logger = logging.getLogger("sanic_cookies")
 
 _POLICY = re.compile(r"^maxmemory_policy:(\S+)", re.MULTILINE)
 
 
-def warn_of_eviction(info: Any) -> None:
+def warn_of_eviction(info: object) -> None:
     """Log one line if the server may evict any key it likes.
 
     Args:
@@ -34,7 +33,7 @@ def warn_of_eviction(info: Any) -> None:
             )
 
 
-def _policies(info: Any) -> Iterator[str]:
+def _policies(info: object) -> Iterator[str]:
     if isinstance(info, bytes):
         info = info.decode("utf-8", "replace")
     if isinstance(info, str):
