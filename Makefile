@@ -82,8 +82,8 @@ fuzz: $(VENV)/.dev ## Send a million broken Cookie headers, in some ten minutes
 	FUZZ_COUNT=$(or $(FUZZ_COUNT),1000000) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest tests/property/test_fuzz.py -s $(ARGS)
 
-# Each Python that is here, with the newest and the oldest dependencies; ONLY=oldest or ONLY=3.12
-# takes a part, ARGS goes to pytest.
+# Each Python that is here, with the newest and the oldest dependencies; ONLY=oldest
+# or ONLY=newest takes a part, ARGS goes to pytest.
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Run all tests with every Python here, old and new dependencies
 	$(BIN)/nox $(if $(ONLY),-k '$(ONLY)') $(if $(ARGS),-- $(ARGS))

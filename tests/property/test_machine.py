@@ -580,7 +580,7 @@ def test_sessions_are_what_the_model_says(stage: Stage, monkeypatch: pytest.Monk
 
 # What random runs meet seldom, and must never miss: who holds, and who comes meanwhile.
 RACES: list[tuple[Block, list[Any]]] = [
-    (Block((Put("a", 1),)), [Block((Put("b", 2),), "unlocked")]),  # merged key by key
+    (Block((Put("a", 21),)), [Block((Put("b", 2),), "unlocked")]),  # merged key by key
     (Block((Put("a", 3),)), ["log_out"]),  # nothing is written after the end
     (Block((Put("a", 4),)), ["log_out_everywhere", Block((Put("b", 5),))]),
     (Block((Put("a", 6),)), [Block((Put("b", 7),)), "log_out"]),  # one waits while it ends
