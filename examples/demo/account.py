@@ -27,9 +27,9 @@ async def change_password(request: Request) -> HTTPResponse:
     if problem is not None:
         return await render(request, "password.html", 422, problem=problem)
     await users.change_password(user, field(request, "new"))
-    await auth.refresh_stamp(request)  # this session goes on; the others have the former stamp
-    ended = await auth.logout_others(request)  # not only at their next request: now
+    ended = await auth.logout_others(request)  # now, not only at their next request
     await flash(request, f"Your password is changed. Ended: {count(ended)}.", "success")
+    await auth.refresh_stamp(request)  # this session goes on; last, as it gets a new token by it
     return redirect("/devices", status=303)
 
 

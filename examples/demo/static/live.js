@@ -10,11 +10,12 @@ function connect() {
   document.addEventListener("submit", () => { socket.onclose = null; socket.close() })
 }
 
-// Ended, or only given a new token by another tab? Then the cookie that is here by now is good.
-async function ask() {
-  const answer = await fetch("/me")
-  const { user } = await answer.json()
+// Ended, or only given a new token by another tab? Then the new cookie is here, or on its way with
+// the answer to that tab: so it takes three looks to believe the end.
+async function ask(looks = 3) {
+  const { user } = await (await fetch("/me")).json()
   if (user !== null) return connect()
+  if (looks > 1) return setTimeout(ask, 500, looks - 1)
   show("signed out", "off")
   document.getElementById("ended").hidden = false
 }
