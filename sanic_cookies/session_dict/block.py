@@ -26,6 +26,7 @@ from ..exchange import Exchange
 from ..record import Record
 from ..runtime import Runtime
 from .ending import SessionEnding
+from .locker import LOCAL_PASS
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
 
@@ -135,25 +136,49 @@ class SessionDict(SessionEnding):
     # End.
 
     async def _settle(self, plan: Plan | None) -> None:
-        """Leave so that a cancellation does not stop it half way.
+        """Leave so that a cancellation does not stop it half way."""
+        try:
+            if self._may_repeat(plan):
+                await self._leave_inline(plan)
+            else:
+                await self._runtime.background.settle(self._leave(plan))
+        except asyncio.CancelledError:
+            # The task is out of the block: if it comes again, it waits at the gate like others.
+            if self._owner is asyncio.current_task():
+                self._owner = None
+            raise
 
-        A plain write needs no task of its own for that, which would cost more than the write:
-        whoever is cancelled in it has it done once more in the background, since a store that is
+    async def _leave_inline(self, plan: Plan | None) -> None:
+        """Leave without a task of its own, which would cost more than a plain write.
+
+        Whoever is cancelled in it has it done once more in the background, since a store that is
         asked twice for the same write answers as if it had been asked once.
         """
-        if not self._may_repeat(plan):
-            await self._runtime.background.settle(self._leave(plan))
-            return
         try:
             await self._carry_out(plan)
         except asyncio.CancelledError:
-            self._runtime.background.spawn(self._leave(plan))
+            self._runtime.background.spawn(self._leave_again(plan))
             raise
         except BaseException:
             self._give_lease_back()
             self._left()
             raise
         self._left()
+
+    async def _leave_again(self, plan: Plan | None) -> None:
+        """Leave after a first try of which nobody knows whether it has given the lease back.
+
+        So the lease is left to nobody: the next block might write under one that has gone. And it
+        goes back in any case: the first try may have kept it for a block that is not coming.
+        """
+        lease = self._lease
+        if lease is not None:
+            self._lease = lease._replace(passes=LOCAL_PASS)
+        try:
+            await self._leave(plan)
+        finally:
+            if lease is not None:
+                await self._return(lease)
 
     def _may_repeat(self, plan: Plan | None) -> bool:
         if self._doomed or not self._store.is_repeatable:
@@ -249,7 +274,8 @@ class SessionDict(SessionEnding):
             status: HTTP status of the response.
         """
         if status >= 500:
-            self._doomed = ()
+            if not self._inside:  # what a cancelled block has begun to end goes on by itself
+                self._doomed = ()
             return
         self._closing = True
         if self._doomed or self._must_save() or self.is_modified:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from bare import bare_session, begin, request_with
-from sanic_cookies import Session
+from lab import until
+from sanic_cookies import Session, SessionDict
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Claim, Granted
 from sanic_cookies.session_dict import locker
+from sanic_cookies.testing.faults import Faulty
 from sanic_cookies.token import Token
 
 STEPS = 60
@@ -167,3 +170,91 @@ async def test_cancellations_never_cross_sessions(interface: Interface, clients:
 
     await asyncio.gather(*map(client, range(clients)))
     await quiet(session)
+
+
+class Unanswered:
+    """A session whose next commit is carried out, and not answered."""
+
+    def __init__(self, interface: Interface) -> None:
+        self._store = Faulty(interface)
+        self.session = bare_session(self._store)
+        self.carried_out = asyncio.Event()
+
+    async def begin(self) -> None:
+        self.cookie = await begin(self.session, n=0)
+        self._store._add("commit", 1, 1, after=self._never)
+
+    async def _never(self) -> None:
+        self.carried_out.set()
+        await asyncio.Event().wait()
+
+    def request(self) -> SessionDict:
+        return request_with(self.session, self.cookie)
+
+    def set(self, key: str, waiting: int = 0) -> asyncio.Task[None]:
+        """Have a request of its own set `key`, and leave once so many others wait."""
+
+        async def block() -> None:
+            async with self.request() as sess:
+                sess[key] = 1
+                await self.queued(waiting)
+
+        return asyncio.create_task(block())
+
+    async def queued(self, number: int) -> None:
+        await until(lambda: self.session.runtime.locks.waiting == number)
+
+    async def data(self) -> dict[str, int]:
+        await quiet(self.session)
+        return dict(await self.request().peek())
+
+
+async def test_who_comes_after_a_cancelled_write_gets_a_lease(interface: Interface) -> None:
+    """A write that had given the lease back leaves it to nobody when it is made once more."""
+    store = Unanswered(interface)
+    await store.begin()
+    first = store.set("a")
+    await store.carried_out.wait()
+    second = store.set("b")
+    await store.queued(1)
+    first.cancel()
+    await asyncio.wait_for(second, 10)
+
+    assert await store.data() == {"n": 0, "a": 1, "b": 1}
+
+
+async def test_a_cancelled_write_keeps_no_lease_for_who_has_left(interface: Interface) -> None:
+    """A write that had kept the lease for the next block gives it back if there is none."""
+    store = Unanswered(interface)
+    await store.begin()
+    first, second = store.set("a", waiting=1), store.set("b")
+    await store.carried_out.wait()
+    for task in (second, first):
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert await store.data() == {"n": 0, "a": 1}
+    token = Token.parse(store.cookie)
+    assert token is not None
+    assert await is_free(interface, token, within=1)
+
+
+async def test_who_catches_the_cancellation_can_enter_again(interface: Interface) -> None:
+    """A block after a cancelled one is a block of its own: it waits, then it is saved."""
+    store = Unanswered(interface)
+    await store.begin()
+    sess = store.request()
+
+    async def visit() -> None:
+        with suppress(asyncio.CancelledError):
+            async with sess:
+                sess["a"] = 1
+        async with sess:
+            sess["b"] = 1
+
+    task = asyncio.create_task(visit())
+    await store.carried_out.wait()
+    task.cancel()
+    await asyncio.wait_for(task, 10)
+
+    assert await store.data() == {"n": 0, "a": 1, "b": 1}
