@@ -63,6 +63,7 @@ class Exchange:
         accessed: Some session was looked at, so the response varies by cookie.
         begun: The response is on its way: no cookie can be set any more.
         budget: What the request may still wait for stores, whichever of its sessions asks.
+        is_routed: It is known what the request is for.
         is_websocket: There will be no response that could carry a cookie.
     """
 
@@ -74,6 +75,7 @@ class Exchange:
         "accessed",
         "begun",
         "budget",
+        "is_routed",
         "is_websocket",
     )
 
@@ -85,9 +87,15 @@ class Exchange:
         self._unwanted: tuple[str, ...] = ()
         self.accessed = False
         self.budget: Budget | None = None
-        route = request.route
+        self.begun = False
+        self.meet_route()
+
+    def meet_route(self) -> None:
+        """See what the request is for; a tracer may look before the routing, when nobody knows."""
+        route = self._request.route
+        self.is_routed = route is not None
         self.is_websocket = route is not None and bool(route.extra.websocket)
-        self.begun = self.is_websocket
+        self.begun = self.begun or self.is_websocket
 
     @property
     def label(self) -> str:

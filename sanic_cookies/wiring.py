@@ -200,24 +200,33 @@ def _with_sessions(plain: type[Request], wiring: Wiring) -> type[Request]:
 
     class RequestWithSessions(plain):  # type: ignore[valid-type, misc]
         _exchange: Exchange | None = None
+        _is_answered = False
 
         @property
         def ctx(self) -> Any:
             ctx = super().ctx
             if self._exchange is None:
                 self._exchange = wiring.adopt(self, ctx)
+                self._exchange.begun |= self._is_answered
+            elif not self._exchange.is_routed:
+                self._exchange.meet_route()
             return ctx
 
         def respond(self, response: Any = None, **options: Any) -> Awaitable[Any]:
-            if self._exchange is not None:
-                return self._respond_with_cookies(self._exchange, response, options)
             if response is not None:
+                # Whatever becomes of this call: a shared response has nobody else's cookies on it.
                 drop_cookies(response)
+            others = _response_middleware(self)
+            if others and self._exchange is None:
+                self.ctx  # noqa: B018 - one of them may be the first to look at a session
+            if self._exchange is not None:
+                return self._respond_with_cookies(self._exchange, response, options, bool(others))
+            self._is_answered = True
             answer: Awaitable[Any] = super().respond(response, **options)
             return answer
 
         async def _respond_with_cookies(
-            self, exchange: Exchange, response: Any, options: dict[str, Any]
+            self, exchange: Exchange, response: Any, options: dict[str, Any], others: bool
         ) -> Any:
             if response is None:
                 response = HTTPResponse(**options)
@@ -225,6 +234,9 @@ def _with_sessions(plain: type[Request], wiring: Wiring) -> type[Request]:
                 response = await wiring.flush(self, response)
                 # From here on Sanic may be sending: what other middlewares write is not saved.
                 exchange.begun = True
+                if others:
+                    # A cache or a log among them is to see whose page this is.
+                    exchange.write_to(response)
             response = await super().respond(response)
             # After all middlewares, so that one which answers itself cannot lose the cookies.
             if hasattr(response, "headers"):
@@ -233,6 +245,12 @@ def _with_sessions(plain: type[Request], wiring: Wiring) -> type[Request]:
 
     RequestWithSessions.__name__ = RequestWithSessions.__qualname__ = plain.__name__
     return RequestWithSessions
+
+
+def _response_middleware(request: Request) -> Any:
+    """Return what Sanic runs between `respond()` and the sending."""
+    route = request.route
+    return (route and route.extra.response_middleware) or request.app.response_middleware
 
 
 async def _prepare(request: Request, wanted: list[SessionDict], checks: list[Check]) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sanic import Request
+from sanic import Request, Websocket, text
+from websockets.asyncio.client import connect
 
 from harness import make_app, serve
 from lab import Lab
@@ -134,3 +135,82 @@ async def test_before_the_response_begins_everything_works() -> None:
 
         assert record is not None
         assert b'"n":2' in record.payload
+
+
+def make_answered() -> tuple[Any, InMemory]:
+    """Return an app whose handlers look at no session, and its store."""
+    app, master = make_app(), InMemory()
+    Session(app, master_interface=master, warn_lock=False, preload=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        return text("")
+
+    return app, master
+
+
+async def test_a_middleware_may_be_the_first_to_look() -> None:
+    """A response middleware can read; it begins no session that nobody gets the cookie of."""
+    app, master = make_answered()
+    refused = []
+
+    @app.on_response
+    async def count(request: Request, response: Any) -> None:
+        assert not await request.ctx.session.peek()
+        for attempt in (write(request.ctx.session), plain(request.ctx.session)):
+            try:
+                await attempt
+            except ResponseStarted:
+                refused.append(1)
+
+    async with serve(app) as url:
+        reply = await ask(url)
+
+    assert refused == [1, 1]
+    assert reply.all("vary") == ["Cookie"]
+    assert len(master) == 0
+
+
+async def plain(sess: SessionDict) -> None:
+    sess["n"] = 1
+
+
+async def test_who_looks_first_after_the_response_is_told() -> None:
+    """A task that outlives a request which used no session is refused like in one which did."""
+    app, master = make_answered()
+    requests: list[Request] = []
+
+    @app.get("/kept")
+    async def kept(request: Request) -> Any:
+        requests.append(request)
+        return text("")
+
+    async with serve(app) as url:
+        await ask(url, "/kept")
+        with pytest.raises(ResponseStarted):
+            await plain(requests[0].ctx.session)
+        with pytest.raises(ResponseStarted):
+            await write(requests[0].ctx.session)
+    assert len(master) == 0
+
+
+async def test_a_socket_is_known_as_one_whoever_looked_before_the_routing() -> None:
+    """A tracer that writes to `request.ctx` before the routing changes nothing for a socket."""
+    app, master = make_answered()
+
+    @app.signal("http.lifecycle.request")
+    async def trace(request: Request) -> None:
+        request.ctx.span = 1
+
+    @app.websocket("/ws")
+    async def socket(request: Request, ws: Websocket) -> None:
+        try:
+            await write(request.ctx.session)
+        except ResponseStarted:
+            await ws.send(f"refused {request.ctx.span}")
+        else:
+            await ws.send("begun, and nobody has its cookie")
+
+    async with serve(app) as url, connect(url.replace("http", "ws") + "/ws", proxy=None) as ws:
+        assert await ws.recv() == "refused 1"
+    assert len(master) == 0
