@@ -31,7 +31,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.pg_queue import ALONE
+from sanic_cookies.interfaces.postgres.queue import ALONE
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.token import Token
 from servers import PostgresServer

@@ -285,7 +285,7 @@ def test_the_columns_are_all_explained() -> None:
 
 def test_the_fields_are_those_of_the_scripts() -> None:
     """Each field of the hash in Redis is explained, and no other."""
-    scripts = sorted((ROOT / "sanic_cookies" / "interfaces" / "lua").glob("*.lua"))
+    scripts = sorted((ROOT / "sanic_cookies" / "interfaces" / "redis" / "lua").glob("*.lua"))
     text = "".join(script.read_text() for script in scripts)
     used = set(re.findall(r"'(?:HGET|HMGET|HSET|HDEL)', key,([^)]*)\)", text))
     fields = {name for each in used for name in re.findall(r"'([a-z]{1,2})'", each)}

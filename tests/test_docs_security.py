@@ -12,7 +12,7 @@ from documents import ROOT, blocks, code, links, rows, run
 from harness import Browser, serve
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.exchange import _REST_OF_HEAD
-from sanic_cookies.interfaces.seals import _NONCE, _SALT
+from sanic_cookies.interfaces.cookie.seals import _NONCE, _SALT
 from sanic_cookies.settings import Settings
 
 DOCUMENT, POLICY = ROOT / "docs" / "security.md", ROOT / "SECURITY.md"

@@ -22,15 +22,22 @@ LAYERS = [
     ["record"],
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan", "session_dict.lease"],
-    ["interfaces.base", "interfaces.statements", "interfaces.wakeups", "interfaces.keys"],
-    ["interfaces.eviction", "interfaces.news", "interfaces.redis_inspection"],
+    ["interfaces.base", "interfaces.wakeups"],
+    ["interfaces.news"],
     ["interfaces.ear"],
-    ["interfaces.redis_scripts", "interfaces.redis_link", "interfaces.redis_ear"],
-    ["interfaces.redis_wire", "interfaces.seals", "interfaces.revocations"],
-    ["interfaces.pg_pool", "interfaces.pg_rows", "interfaces.pg_queue"],
-    ["interfaces.pg_lane", "interfaces.pg_ear"],
-    ["interfaces.pg_joining"],
-    ["interfaces.memory", "interfaces.redis", "interfaces.postgres", "interfaces.in_cookie"],
+    ["interfaces.redis", "interfaces.redis.eviction", "interfaces.redis.inspection"],
+    ["interfaces.redis.scripts", "interfaces.redis.link", "interfaces.redis.ear"],
+    ["interfaces.redis.wire"],
+    ["interfaces.postgres", "interfaces.postgres.statements"],
+    ["interfaces.postgres.pool", "interfaces.postgres.rows", "interfaces.postgres.queue"],
+    ["interfaces.postgres.lane", "interfaces.postgres.ear"],
+    ["interfaces.postgres.joining"],
+    ["interfaces.cookie", "interfaces.cookie.keys"],
+    ["interfaces.cookie.seals", "interfaces.cookie.revocations"],
+    [
+        "interfaces.memory",
+        *(f"interfaces.{store}.interface" for store in ("redis", "postgres", "cookie")),
+    ],
     ["interfaces.guard"],
     ["interfaces.fan_out"],
     ["interfaces.bound"],
@@ -87,11 +94,11 @@ FOREIGN = [
         *("migration.upgrade", "ext", "cli", "testing"),
     ],
     ["sanic_ext", "ext"],
-    ["redis", *(f"interfaces.redis{part}" for part in ("", "_ear", "_link", "_wire")), OLD],
-    ["hiredis", "interfaces.redis_link", "interfaces.redis_wire"],
-    ["asyncpg", "interfaces.pg_pool", OLD],
+    ["redis", *(f"interfaces.redis.{name}" for name in ("interface", "ear", "link", "wire")), OLD],
+    ["hiredis", "interfaces.redis.link", "interfaces.redis.wire"],
+    ["asyncpg", "interfaces.postgres.pool", OLD],
     ["prometheus_client", "metrics"],
-    ["cryptography", "interfaces.seals", OLD],
+    ["cryptography", "interfaces.cookie.seals", OLD],
 ]
 
 
@@ -212,7 +219,7 @@ def test_tables_are_consistent() -> None:
         ("interfaces/memory", "from .base import X", None),
         ("testing/fake", "from . import other", None),
         ("content", "from . import codec as codecs", None),
-        ("interfaces/redis", "import redis.asyncio as aioredis", None),
+        ("interfaces/redis/interface", "import redis.asyncio as aioredis", None),
         ("testing/fake", "from sanic.request import Request", None),
         ("__init__", "from .ext import X", "own layer"),
         ("errors", "from .record import X", "higher layer"),
@@ -221,7 +228,7 @@ def test_tables_are_consistent() -> None:
         ("errors", "def late():\n    from . import record", "line 2: imports record"),
         ("errors", "if TYPE_CHECKING:\n    from . import record", "higher layer"),
         ("codec", "from .content import X", "own layer"),
-        ("interfaces/memory", "from . import redis", "own layer"),
+        ("interfaces/memory", "from .redis import interface", "own layer"),
         ("interfaces/memory", "from .. import session", "higher layer"),
         ("interfaces/guard", "from . import X", "imports interfaces, from a higher layer"),
         ("record", "from .novelty import X", "imports novelty, which is in no layer"),
@@ -236,10 +243,11 @@ def test_check_finds_bad_imports(
     tmp_path: Path, module: str, source: str, complaint: str | None
 ) -> None:
     """The check itself: it accepts what is allowed and complains about everything else."""
-    others = ["__init__", "errors", "record", "codec", "session", "interfaces/redis"]
-    for name in {*others, "interfaces/__init__", "testing/other", module}:
+    others = ["__init__", "errors", "record", "codec", "session", "interfaces/redis/interface"]
+    packages = ["interfaces/__init__", "interfaces/redis/__init__"]
+    for name in {*others, *packages, "testing/other", module}:
         file = tmp_path / f"{name}.py"
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(exist_ok=True, parents=True)
         file.write_text(source if name == module else "")
     found = complaints(tmp_path, module.replace("/", "."))
     assert len(found) == (0 if complaint is None else 1), found

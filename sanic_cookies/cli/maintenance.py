@@ -9,13 +9,13 @@ from base64 import urlsafe_b64encode
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
-from ..interfaces.keys import KEY_BYTES
-from ..interfaces.statements import sql
+from ..interfaces.cookie.keys import KEY_BYTES
+from ..interfaces.postgres.statements import sql
 from .output import Output, Progress, counted, moment
 from .stores import SECONDS, add_store_options, checked, is_postgres, opened
 
 if TYPE_CHECKING:
-    from ..interfaces.postgres import AsyncPG
+    from ..interfaces.postgres.interface import AsyncPG
 
 _PAUSE = 0.01
 # How often to look again whether another process is through with the rows that were passed over.

@@ -14,8 +14,8 @@ from .output import Output, Refusal, counted, moment
 from .stores import add_store_options, checked, opened
 
 if TYPE_CHECKING:
-    from ..interfaces.postgres import AsyncPG
-    from ..interfaces.redis import Redis
+    from ..interfaces.postgres.interface import AsyncPG
+    from ..interfaces.redis.interface import Redis
 
 # As `Session` and `AuthSession` are called unless told otherwise.
 NAMES = ("session", "auth_session")

@@ -14,8 +14,8 @@ from ..errors import SessionConfigError
 from .output import Refusal
 
 if TYPE_CHECKING:
-    from ..interfaces.postgres import AsyncPG
-    from ..interfaces.redis import Redis
+    from ..interfaces.postgres.interface import AsyncPG
+    from ..interfaces.redis.interface import Redis
 
 VARIABLES = ("DATABASE_URL", "REDIS_URL")
 POSTGRES = ("postgresql", "postgres")
@@ -96,11 +96,11 @@ def _store(url: str, arguments: argparse.Namespace) -> Any:
     scheme = url.partition(":")[0]
     try:
         if scheme in POSTGRES:
-            from ..interfaces.postgres import AsyncPG
+            from ..interfaces.postgres.interface import AsyncPG
 
             return AsyncPG(url, table=arguments.table, sweep_every=0, max_size=3)
         if scheme in REDIS and hasattr(arguments, "prefix"):
-            from ..interfaces.redis import Redis
+            from ..interfaces.redis.interface import Redis
 
             return Redis(url, prefix=arguments.prefix)
     except ImportError as error:

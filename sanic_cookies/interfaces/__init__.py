@@ -8,11 +8,11 @@ from .base import Interface
 from .memory import InMemory
 
 if TYPE_CHECKING:
-    from .in_cookie import InCookieEncrypted
-    from .postgres import AsyncPG
-    from .postgres import AsyncPG as GinoAsyncPG
-    from .redis import Redis
-    from .redis import Redis as Aioredis
+    from .cookie.interface import InCookieEncrypted
+    from .postgres.interface import AsyncPG
+    from .postgres.interface import AsyncPG as GinoAsyncPG
+    from .redis.interface import Redis
+    from .redis.interface import Redis as Aioredis
 
 __all__ = [
     "Aioredis",
@@ -26,11 +26,11 @@ __all__ = [
 
 # Name, and the module and class behind it. Aioredis and GinoAsyncPG are the older library's names.
 _LAZY = {
-    "Redis": ("redis", "Redis"),
-    "Aioredis": ("redis", "Redis"),
-    "AsyncPG": ("postgres", "AsyncPG"),
-    "GinoAsyncPG": ("postgres", "AsyncPG"),
-    "InCookieEncrypted": ("in_cookie", "InCookieEncrypted"),
+    "Redis": ("redis.interface", "Redis"),
+    "Aioredis": ("redis.interface", "Redis"),
+    "AsyncPG": ("postgres.interface", "AsyncPG"),
+    "GinoAsyncPG": ("postgres.interface", "AsyncPG"),
+    "InCookieEncrypted": ("cookie.interface", "InCookieEncrypted"),
 }
 
 

@@ -39,7 +39,7 @@ class Guard:
     test: str
 
 
-READER, SEALS = "session_dict/reader.py", "interfaces/seals.py"
+READER, SEALS = "session_dict/reader.py", "interfaces/cookie/seals.py"
 GUARDS = [
     Guard(
         "a secret is proven",
@@ -120,7 +120,7 @@ GUARDS = [
     ),
     Guard(
         "a session's name is checked again",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "or fields[_NAME] != name",
         "",
         "../unit/test_in_cookie.py::only_its_own_session",
@@ -139,28 +139,28 @@ GUARDS = [
     ),
     Guard(
         "what comes from the future is refused",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "if fields[_LAST_SEEN] <= self._clock() + FUTURE_SECONDS:",
         "if True:",
         "test_attack_seals.py::another_time",
     ),
     Guard(
         "sealed sessions expire",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "if fields[_EXPIRES_AT] > now else None",
         "",
         "test_attack_seals.py::another_time",
     ),
     Guard(
         "an older cookie is refused",
-        "interfaces/revocations.py",
+        "interfaces/cookie/revocations.py",
         "        if newest.version > record.version + 1",
         "        return record\n        if newest.version > record.version + 1",
         "test_attack_seals.py::earlier_state",
     ),
     Guard(
         "a logout is remembered",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "await self._revocations.end(record, _longest(record))",
         "pass",
         "test_attack_tokens.py::before_a_logout and cookie",
@@ -218,21 +218,21 @@ GUARDS = [
     ),
     Guard(
         "weak keys are refused",
-        "interfaces/keys.py",
+        "interfaces/cookie/keys.py",
         "if _is_made_up(raw) or _is_typed(",
         "if False and (lambda *_: True)(",
         "test_attack_keys.py::each_weak",
     ),
     Guard(
         "published keys are refused",
-        "interfaces/keys.py",
+        "interfaces/cookie/keys.py",
         "if raw in _PUBLISHED:",
         "if False:",
         "test_attack_keys.py::each_weak",
     ),
     Guard(
         "the next head is read",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "MAX_COOKIE_BYTES if self._room is None else min(MAX_COOKIE_BYTES, self._room())",
         "MAX_COOKIE_BYTES",
         "../app/test_in_cookie.py::leave_the_server_reachable",
@@ -246,7 +246,7 @@ GUARDS = [
     ),
     Guard(
         "an older cookie is not touched",
-        "interfaces/in_cookie.py",
+        "interfaces/cookie/interface.py",
         "return not self._is_former and await super().touch(name, sid, version, ttl)",
         "return await super().touch(name, sid, version, ttl)",
         "../app/test_in_cookie.py::bring_an_older_cookie_back",

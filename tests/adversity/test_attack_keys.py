@@ -17,7 +17,7 @@ import pytest
 
 from sanic_cookies import InCookieEncrypted, SessionConfigError
 from sanic_cookies.cli.maintenance import new_key
-from sanic_cookies.interfaces.keys import PUBLISHED
+from sanic_cookies.interfaces.cookie.keys import PUBLISHED
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """

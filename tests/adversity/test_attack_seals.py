@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from samples import Clock
 from sanic_cookies import InCookieEncrypted, InMemory
 from sanic_cookies.cli.maintenance import new_key
-from sanic_cookies.interfaces.in_cookie import FUTURE_SECONDS
+from sanic_cookies.interfaces.cookie.interface import FUTURE_SECONDS
 from target import EMPTY, NOTHING, TREASURE, Target, cookie, everything
 from wire import ask_many
 

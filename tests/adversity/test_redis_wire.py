@@ -14,8 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from lab import until
 from proxy import ToxicProxy
 from sanic_cookies import Redis
-from sanic_cookies.interfaces.redis_link import MOST_WAITING, ConnectionLostError
-from sanic_cookies.interfaces.redis_wire import Wire
+from sanic_cookies.interfaces.redis.link import MOST_WAITING, ConnectionLostError
+from sanic_cookies.interfaces.redis.wire import Wire
 from sanic_cookies.record import Granted
 from sanic_cookies.testing import new_claim, new_draft
 from servers import HOST, RedisServer, bind_free_port

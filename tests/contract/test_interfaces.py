@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 
 from sanic_cookies.interfaces import AsyncPG, InCookieEncrypted, InMemory, Redis
-from sanic_cookies.interfaces.in_cookie import InOneCookie
+from sanic_cookies.interfaces.cookie.interface import InOneCookie
 from sanic_cookies.testing import InterfaceContract, LeaseContract, NewsContract, SweepContract
 from stores import KEY, CookieJar, opened, postgres, table
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.pg_queue import Queue
-from sanic_cookies.interfaces.postgres import sql
+from sanic_cookies.interfaces.postgres.interface import sql
+from sanic_cookies.interfaces.postgres.queue import Queue
 from sanic_cookies.testing import (
     InterfaceContract,
     LeaseContract,

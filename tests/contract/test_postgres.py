@@ -13,7 +13,7 @@ import pytest
 
 from sanic_cookies.errors import SessionConfigError
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.postgres import sql
+from sanic_cookies.interfaces.postgres.interface import sql
 from sanic_cookies.record import Draft, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.pg_queue import ALONE, Queue
+from sanic_cookies.interfaces.postgres.queue import ALONE, Queue
 from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,

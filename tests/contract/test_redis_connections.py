@@ -25,7 +25,7 @@ from documents import blocks
 from programs import ROOT
 from sanic_cookies import Redis, SessionStoreError
 from sanic_cookies.interfaces.guard import Budget, Guard
-from sanic_cookies.interfaces.redis_wire import OwnPool, Wire, transport_of
+from sanic_cookies.interfaces.redis.wire import OwnPool, Wire, transport_of
 from sanic_cookies.record import Granted, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
 from servers import HOST, RedisServer, bind_free_port

@@ -19,9 +19,9 @@ from samples import Clock, a_draft
 from sanic_cookies import InMemory, SessionConfigError, SessionTooLarge
 from sanic_cookies.cli import main
 from sanic_cookies.cookies import MAX_COOKIE_BYTES as MAX_BYTES
-from sanic_cookies.interfaces.in_cookie import InCookieEncrypted, InOneCookie
-from sanic_cookies.interfaces.keys import PUBLISHED
-from sanic_cookies.interfaces.seals import Ring
+from sanic_cookies.interfaces.cookie.interface import InCookieEncrypted, InOneCookie
+from sanic_cookies.interfaces.cookie.keys import PUBLISHED
+from sanic_cookies.interfaces.cookie.seals import Ring
 from sanic_cookies.record import Draft, Outcome
 from sanic_cookies.token import Token
 

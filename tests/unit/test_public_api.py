@@ -15,7 +15,7 @@ import pytest
 
 import sanic_cookies
 from sanic_cookies import errors, interfaces
-from sanic_cookies.interfaces.in_cookie import InCookieEncrypted
+from sanic_cookies.interfaces.cookie.interface import InCookieEncrypted
 
 PACKAGE = Path(sanic_cookies.__file__).parent
 ROOT = PACKAGE.parent

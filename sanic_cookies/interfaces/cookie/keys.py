@@ -12,7 +12,7 @@ import re
 from itertools import pairwise
 from typing import Final
 
-from ..errors import SessionConfigError
+from ...errors import SessionConfigError
 
 KEY_BYTES: Final = 32
 _LEAST_DISTINCT = 8

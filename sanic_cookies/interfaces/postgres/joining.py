@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from .pg_lane import LANES, Lane
-from .pg_pool import Pool
-from .pg_queue import Queue, Request, Step
+from .lane import LANES, Lane
+from .pool import Pool
+from .queue import Queue, Request, Step
 
 # When no lane has got ahead for so long, there may be one more.
 STUCK_SECONDS = 0.05

@@ -15,11 +15,11 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
-from ..cookies import MAX_COOKIE_BYTES
-from ..errors import SessionConfigError, SessionTooLarge
-from ..record import Draft, Outcome, Record
-from ..token import Credential
-from .base import Interface
+from ...cookies import MAX_COOKIE_BYTES
+from ...errors import SessionConfigError, SessionTooLarge
+from ...record import Draft, Outcome, Record
+from ...token import Credential
+from ..base import Interface
 from .keys import checked
 from .revocations import Revocations
 from .seals import Cipher, Ring, checked_cipher

@@ -22,7 +22,7 @@ from redis.asyncio.connection import (
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import ReadOnlyError
 
-from .redis_link import ConnectionLostError, Link, closed, connect
+from .link import ConnectionLostError, Link, closed, connect
 
 # Connections whose transport can be taken over. Anybody else's may be no connection at all.
 _KNOWN = {

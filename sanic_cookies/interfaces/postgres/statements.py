@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import SessionConfigError
+from ...errors import SessionConfigError
 
 _SQL = Path(__file__).parent / "sql"
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")

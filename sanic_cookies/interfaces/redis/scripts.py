@@ -6,7 +6,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from ..record import Admission, Outcome, Record, RecordUnreadable
+from ...record import Admission, Outcome, Record, RecordUnreadable
 
 
 class Script:

@@ -23,8 +23,8 @@ import os
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from ..cookies import MAX_COOKIE_BYTES
-from ..errors import SessionConfigError
+from ...cookies import MAX_COOKIE_BYTES
+from ...errors import SessionConfigError
 from .keys import KEY_BYTES
 
 try:

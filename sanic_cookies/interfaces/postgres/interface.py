@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
-from ..record import (
+from ...record import (
     TOMBSTONE_VERSION,
     Admission,
     Busy,
@@ -31,15 +31,15 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
-from .base import Hear
-from .news import News
-from .pg_ear import PostgresEar
-from .pg_joining import Joiner
-from .pg_pool import AWAY, RELEASE_SECONDS, Pool
-from .pg_queue import ALONE, Step
-from .pg_rows import commitment, creation, record
+from ..base import Hear
+from ..news import News
+from ..wakeups import Wakeups
+from .ear import PostgresEar
+from .joining import Joiner
+from .pool import AWAY, RELEASE_SECONDS, Pool
+from .queue import ALONE, Step
+from .rows import commitment, creation, record
 from .statements import sql
-from .wakeups import Wakeups
 
 logger = logging.getLogger("sanic_cookies")
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ..record import Draft, Outcome, Record
-from .base import Interface
+from ...record import Draft, Outcome, Record
+from ..base import Interface
 
 
 class Revocations:

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from ..record import Census, Record, RecordUnreadable
+from ...record import Census, Record, RecordUnreadable
 
 _AT_ONCE = 50
 _SPECIAL, _ESCAPED = re.compile(r"([][?*^\\])"), r"\\\1"

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .ear import Ear
-from .news import News
-from .pg_pool import AWAY, CUT, connect_alone
-from .wakeups import Wakeups
+from ..ear import Ear
+from ..news import News
+from ..wakeups import Wakeups
+from .pool import AWAY, CUT, connect_alone
 
 
 class PostgresEar(Ear):

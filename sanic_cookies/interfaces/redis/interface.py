@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from ..record import (
+from ...record import (
     Admission,
     Busy,
     Census,
@@ -26,11 +26,12 @@ from ..record import (
     Record,
     RecordUnreadable,
 )
-from . import redis_inspection
-from .base import Hear
+from ..base import Hear
+from ..news import News
+from ..wakeups import Wakeups
+from . import inspection as redis_inspection
 from .eviction import warn_of_eviction
-from .news import News
-from .redis_scripts import (
+from .scripts import (
     ACQUIRE,
     COMMIT,
     CREATE,
@@ -51,7 +52,6 @@ from .redis_scripts import (
     read_admission,
     read_record,
 )
-from .wakeups import Wakeups
 
 try:
     import redis.asyncio as redis_asyncio
@@ -61,9 +61,9 @@ try:
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-    from .redis_ear import RedisEar
-    from .redis_link import CONNECT_SECONDS
-    from .redis_wire import Transport, transport_of
+    from .ear import RedisEar
+    from .link import CONNECT_SECONDS
+    from .wire import Transport, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
 

@@ -6,8 +6,8 @@ import asyncio
 from contextvars import Context
 from typing import Any
 
-from .pg_pool import CUT, Pool
-from .pg_queue import ALONE, Queue, Request
+from .pool import CUT, Pool
+from .queue import ALONE, Queue, Request
 
 LANES = 2
 # A connection that nobody has needed for so long goes back to the pool, which knows when to end it.

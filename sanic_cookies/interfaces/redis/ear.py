@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .ear import Ear
-from .news import News
-from .wakeups import Wakeups
+from ..ear import Ear
+from ..news import News
+from ..wakeups import Wakeups
 
 NEWS = "sanic_cookies:news:"  # as in lua/news.lua
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from ..record import Draft, Record, RecordUnreadable
+from ...record import Draft, Record, RecordUnreadable
 
 _TIMES = ("created_at", "last_seen", "expires_at", "deadline", "rotated_at", "previous_until")
 

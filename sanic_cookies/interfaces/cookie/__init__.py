@@ -1,0 +1,1 @@
+"""Sessions in their own encrypted cookie: the interface, its keys and its seals."""

@@ -1,0 +1,1 @@
+"""Sessions in Postgres: the interface, its joined statements, its SQL."""
