@@ -26,7 +26,6 @@ from ..exchange import Exchange
 from ..record import Record
 from ..runtime import Runtime
 from .ending import SessionEnding
-from .locker import LOCAL_PASS
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
 
@@ -102,7 +101,11 @@ class SessionDict(SessionEnding):
         if self._owner is None:
             async with self:
                 return
-        await self._runtime.background.settle(self._carry_out(self._plan(release=False)))
+        try:
+            await self._runtime.background.settle(self._carry_out(self._plan(release=False)))
+        except asyncio.CancelledError:
+            self._bequeath_nothing()
+            raise
 
     async def _begin(self) -> None:
         self._look()
@@ -172,8 +175,7 @@ class SessionDict(SessionEnding):
         goes back in any case: the first try may have kept it for a block that is not coming.
         """
         lease = self._lease
-        if lease is not None:
-            self._lease = lease._replace(passes=LOCAL_PASS)
+        self._bequeath_nothing()
         try:
             await self._leave(plan)
         finally:

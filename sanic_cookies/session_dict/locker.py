@@ -249,6 +249,11 @@ class SessionLocker(SessionReader):
             return False
         return self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash
 
+    def _bequeath_nothing(self) -> None:
+        """Have the next block ask the store: of a write without answer nobody knows what became."""
+        if self._lease is not None:
+            self._lease = self._lease._replace(passes=LOCAL_PASS)
+
     def _prepare_gift(self) -> None:
         """Leave lease and record to the next block; both have just been confirmed by the store."""
         lease, record = self._lease, self._record

@@ -143,6 +143,7 @@ class SessionWriter(SessionPlanner):
             if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
                 self._runtime.background.spawn(self._return(lease))
+                self._bequeath_nothing()
             if self._hold is not None:
                 self._hold.lost = True  # nothing more is written by a block that does not know
             raise

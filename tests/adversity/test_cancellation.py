@@ -11,7 +11,7 @@ import pytest
 
 from bare import bare_session, begin, request_with
 from lab import until
-from sanic_cookies import Session, SessionDict
+from sanic_cookies import Session, SessionDict, SessionStoreError
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Claim, Granted
 from sanic_cookies.session_dict import locker
@@ -173,20 +173,24 @@ async def test_cancellations_never_cross_sessions(interface: Interface, clients:
 
 
 class Unanswered:
-    """A session whose next commit is carried out, and not answered."""
+    """A session whose next commit is carried out, and not answered before all is over."""
 
     def __init__(self, interface: Interface) -> None:
         self._store = Faulty(interface)
         self.session = bare_session(self._store)
-        self.carried_out = asyncio.Event()
+        self.carried_out, self._late = asyncio.Event(), asyncio.Event()
 
-    async def begin(self) -> None:
+    async def begin(self, error: Exception | None = None) -> None:
+        """Begin a session, whose next commit is answered late, or raises `error`."""
+
+        async def unanswered() -> None:
+            self.carried_out.set()
+            if error is not None:
+                raise error
+            await self._late.wait()
+
         self.cookie = await begin(self.session, n=0)
-        self._store._add("commit", 1, 1, after=self._never)
-
-    async def _never(self) -> None:
-        self.carried_out.set()
-        await asyncio.Event().wait()
+        self._store._add("commit", 1, 1, after=unanswered)
 
     def request(self) -> SessionDict:
         return request_with(self.session, self.cookie)
@@ -205,6 +209,7 @@ class Unanswered:
         await until(lambda: self.session.runtime.locks.waiting == number)
 
     async def data(self) -> dict[str, int]:
+        self._late.set()
         await quiet(self.session)
         return dict(await self.request().peek())
 
@@ -256,5 +261,31 @@ async def test_who_catches_the_cancellation_can_enter_again(interface: Interface
     await store.carried_out.wait()
     task.cancel()
     await asyncio.wait_for(task, 10)
+
+    assert await store.data() == {"n": 0, "a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_who_comes_after_an_unanswered_save_reads_anew(
+    interface: Interface, cancelled: bool
+) -> None:
+    """A block whose `save()` was cancelled or failed hands on neither its record nor its lease."""
+    store = Unanswered(interface)
+    await store.begin(None if cancelled else ConnectionError())
+    sess = store.request()
+
+    async def block() -> None:
+        async with sess:
+            sess["a"] = 1
+            await store.queued(1)
+            await sess.save()
+
+    first, second = asyncio.create_task(block()), store.set("b")
+    await store.carried_out.wait()
+    if cancelled:
+        first.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else SessionStoreError):
+        await first
+    await asyncio.wait_for(second, 10)
 
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
