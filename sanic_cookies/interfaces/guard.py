@@ -95,7 +95,8 @@ class Guard:
         # Any: whether it can do what it is asked for was settled when the session was made.
         self.interface: Any = interface
         # Of the class itself only: what is derived from it may well wait.
-        self.never_waits: bool = vars(type(interface)).get("never_waits") is True
+        declared = "never_waits" in vars(type(interface))
+        self.never_waits = declared and getattr(interface, "never_waits", False) is True
         self._timeout = timeout
         self._timers = Timers(timeout)
         self._on_failure = on_failure or self._log
@@ -196,7 +197,7 @@ class BoundGuard(Guard):
     def __init__(self, shared: Guard, interface: Interface) -> None:
         """Call `interface` as `shared` would."""
         self.interface, self._shared = interface, shared
-        self.never_waits = vars(type(interface)).get("never_waits") is True
+        self.never_waits = shared.never_waits
 
     @property
     def label(self) -> str:

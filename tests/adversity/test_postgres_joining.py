@@ -16,7 +16,8 @@ import asyncpg
 import pytest
 
 from proxy import ToxicProxy
-from sanic_cookies.interfaces import AsyncPG, pg_joining, pg_lane
+from sanic_cookies.interfaces import AsyncPG
+from sanic_cookies.interfaces.postgres import joining, lane
 from sanic_cookies.record import Claim, Draft, Granted, Outcome, Record
 from sanic_cookies.testing import following, new_claim, new_draft
 from stores import opened, postgres, table
@@ -217,8 +218,8 @@ async def test_hung_connections_are_replaced(
     database_url: str, name: str, monkeypatch: pytest.MonkeyPatch, grace: float, stuck: float
 ) -> None:
     """Connections that hang are cut when nobody waits for them; till then others go beside them."""
-    monkeypatch.setattr(pg_lane, "GRACE_SECONDS", grace)
-    monkeypatch.setattr(pg_joining, "STUCK_SECONDS", stuck)
+    monkeypatch.setattr(lane, "GRACE_SECONDS", grace)
+    monkeypatch.setattr(joining, "STUCK_SECONDS", stuck)
     parts = urlsplit(database_url)
     async with ToxicProxy(parts.hostname or "", parts.port or 0) as proxy:
         user = parts.netloc.rpartition("@")[0]
@@ -366,7 +367,7 @@ async def test_given_pool_is_not_kept(
     database_url: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a pool that was given no connection is kept between two requests, nor from others."""
-    monkeypatch.setattr(pg_lane, "KEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(lane, "KEEP_SECONDS", 3600.0)
     async with (
         asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool,
         postgres(pool, name) as interface,

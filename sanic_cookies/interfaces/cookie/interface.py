@@ -83,6 +83,11 @@ class InCookieEncrypted:
         """Show nothing of the keys."""
         return f"<InCookieEncrypted keys={len(self._keys)} cipher={self._cipher}>"
 
+    @property
+    def never_waits(self) -> bool:
+        """Whether all there is to do is done here: nothing is asked of a server."""
+        return self.revocations is None
+
     async def open(self) -> None:
         """Open the interface for revocations, if there is one."""
         if self.revocations is not None:
@@ -114,8 +119,6 @@ class InOneCookie:
         credential: What the cookie that came in proves, or None.
         value: The cookie to send: a value, "" to remove it, None for no change.
     """
-
-    never_waits: Final = True
 
     def __init__(
         self,

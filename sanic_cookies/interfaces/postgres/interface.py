@@ -5,7 +5,7 @@ and nothing belongs to a connection (no advisory session locks, no LISTEN), so a
 may stand between. All times are the server's own. The indexed expiry moves only when a session is
 renewed, so most writes are HOT updates.
 
-The steps that every request takes (fetch, acquire, commit, release) are joined: see `pg_joining`.
+The steps that every request takes (fetch, acquire, commit, release) are joined: see `joining`.
 """
 
 from __future__ import annotations

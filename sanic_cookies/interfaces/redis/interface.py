@@ -29,7 +29,7 @@ from ...record import (
 from ..base import Hear
 from ..news import News
 from ..wakeups import Wakeups
-from . import inspection as redis_inspection
+from . import inspection
 from .eviction import warn_of_eviction
 from .scripts import (
     ACQUIRE,
@@ -74,7 +74,7 @@ _READ_AT_ONCE = 100
 class Redis:
     """Keeps sessions in Redis; locks hold across processes and machines.
 
-    All requests of a process share one connection (see `redis_wire`). A client made here from a
+    All requests of a process share one connection (see `wire`). A client made here from a
     URL is opened in each worker and closed there. A ready one is never closed: of a plain client
     or Sentinel's only the way to connect is used, and a cluster's carries the commands itself.
     """
@@ -310,13 +310,13 @@ class Redis:
     async def records(self, name: str | None = None) -> AsyncIterator[Record]:
         """See `SupportsInspection.records`."""
         self._connected()
-        found = redis_inspection.records(self._client, self._prefix, name, self.fetch)
+        found = inspection.records(self._client, self._prefix, name, self.fetch)
         async for record in found:
             yield record
 
     async def census(self, name: str | None = None) -> Census:
         """See `SupportsInspection.census`."""
-        return await redis_inspection.count(self.records(name))
+        return await inspection.count(self.records(name))
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
