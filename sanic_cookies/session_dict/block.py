@@ -276,8 +276,7 @@ class SessionDict(SessionEnding):
             status: HTTP status of the response.
         """
         if status >= 500:
-            if not self._inside:  # what a cancelled block has begun to end goes on by itself
-                self._doomed = ()
+            self._doomed = ()
             return
         self._closing = True
         if self._doomed or self._must_save() or self.is_modified:
