@@ -1,19 +1,15 @@
-"""Signing in and out: with a password, remembered or not, and no further without it.
-
-Run it:
+"""Signing in and out by a form: remembered or not, and on to the page that one came for.
 
     python examples/login.py
 
-Try it (`make demo` shows the same with forms, in a browser):
+Open http://localhost:8000/me as ada, password lovelace. Or so; a browser is sent to the form:
 
-    $ curl -c jar --json '{"name":"ada","password":"wrong"}' localhost:8000/login
-    {"description":"Unauthorized","status":401,"message":"Wrong name or password."}
-    $ curl -c jar --json '{"name":"ada","password":"lovelace","remember":true}' localhost:8000/login
-    {"user":"ada"}
+    $ curl localhost:8000/me
+    {"description":"Unauthorized","status":401,"message":"Please log in."}
+    $ curl -c jar -d name=ada -d password=lovelace -d remember=yes -d next=/me localhost:8000/login
     $ curl -b jar localhost:8000/me
-    {"user":"ada"}
+    Hello, ada. <form method=post action=/logout><button>Sign out</button></form>
     $ curl -b jar -c jar -X POST localhost:8000/logout
-    {"bye":true}
     $ curl -b jar localhost:8000/me
     {"description":"Unauthorized","status":401,"message":"Please log in."}
 """
@@ -21,41 +17,50 @@ Try it (`make demo` shows the same with forms, in a browser):
 from __future__ import annotations
 
 import os
+from html import escape
 
 from login_users import verified
-from sanic import HTTPResponse, Request, Sanic, json
-from sanic.exceptions import BadRequest, Unauthorized
+from sanic import HTTPResponse, Request, Sanic, html, redirect
 
-from sanic_cookies import AuthSession, InMemory, login_required
+from sanic_cookies import AuthSession, InMemory, login_required, safe_next
 
 app = Sanic("Login")
-app.config.FALLBACK_ERROR_FORMAT = "json"
-auth = AuthSession(app, master_interface=InMemory(), csrf="fetch-metadata")
+auth = AuthSession(app, master_interface=InMemory(), csrf="fetch-metadata", login_url="/login")
+
+FORM = """<form method=post action=/login>
+<p role=alert>{problem}</p>
+<label>Name <input name=name autocomplete=username required></label>
+<label>Password <input name=password type=password autocomplete=current-password required></label>
+<label><input name=remember type=checkbox value=yes> Keep me signed in</label>
+<input name=next type=hidden value="{next}"> <button>Sign in</button></form>"""
+
+
+@app.get("/login")
+async def form(request: Request) -> HTTPResponse:
+    return html(FORM.format(problem="", next=escape(safe_next(request, "/me"))))
 
 
 @app.post("/login", ctx_csrf=True)  # another site must not sign anybody in, either
-async def login(request: Request) -> HTTPResponse:
-    match request.json:
-        case {"name": str(name), "password": str(password), **rest}:
-            remember = rest.get("remember") is True
-        case _:
-            raise BadRequest("Send a name and a password.")
-    if not await verified(name, password):
-        raise Unauthorized("Wrong name or password.")
-    await auth.login_user(request, name, remember_me=remember)
-    return json({"user": name})
+async def sign_in(request: Request) -> HTTPResponse:
+    given, back = request.form or {}, safe_next(request, "/me")  # never a page of another site
+    name = given.get("name", "")
+    if not await verified(name, given.get("password", "")):
+        return html(FORM.format(problem="Wrong name or password.", next=escape(back)), 401)
+    await auth.login_user(request, name, remember_me=given.get("remember") == "yes")
+    return redirect(back, status=303)
 
 
-@app.get("/me")
+@app.get("/me", error_format="json")
 @login_required()
 async def me(request: Request) -> HTTPResponse:
-    return json({"user": await auth.current_user(request)})
+    name, out = escape(await auth.current_user(request)), "<button>Sign out</button></form>"
+    return html(f"Hello, {name}. <form method=post action=/logout>{out}")
 
 
 @app.post("/logout")
-async def logout(request: Request) -> HTTPResponse:
+async def sign_out(request: Request) -> HTTPResponse:
     await auth.logout_user(request)
-    return json({"bye": True})
+    return redirect("/login", status=303)
 
 
 if __name__ == "__main__":

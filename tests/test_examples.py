@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from curl import calls_in, outputs_of
-from harness import Browser
+from harness import Browser, set_cookies
 from programs import ROOT, SECONDS, environment, running
 from sanic_cookies.cli import main
 
@@ -149,3 +149,20 @@ def test_an_example_says_what_it_misses(name: str, message: str) -> None:
 
     assert result.returncode != 0
     assert message in result.stderr
+
+
+async def test_the_login_example_takes_a_browser_there_and_back(tmp_path: Path) -> None:
+    """A browser is sent to the form, back to its page, and never to another site's."""
+    ada = {"name": "ada", "password": "lovelace"}
+    with running(example("login"), tmp_path / "log") as url:
+        async with Browser(url) as browser:
+            page = await browser.get("/me", headers={"accept": "text/html"})
+            assert (page.status_code, page.headers["location"]) == (302, "/login?next=/me")
+            assert "evil" not in (await browser.get("/login?next=https://evil.example/")).text
+            wrong = await browser.post("/login", data={**ada, "password": "wrong"})
+            assert (wrong.status_code, "Wrong name" in wrong.text) == (401, True)
+            sent_on = await browser.post("/login", data={**ada, "next": "//evil.example"})
+            assert sent_on.headers["location"] == "/me"
+            assert "Max-Age" not in set_cookies(sent_on)[0]
+            kept = await browser.post("/login", data={**ada, "remember": "yes"})
+            assert "Max-Age" in set_cookies(kept)[0]
