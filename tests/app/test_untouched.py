@@ -34,7 +34,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 
 
 def make_shop(**options: Any) -> Sanic[Any, Any]:
-    app = make_app()
+    # Without sanic-ext, whose middleware might be the one that asks for the session.
+    app = make_app(AUTO_EXTEND=False)
     Session(app, InMemory(), **options)
 
     @app.get("/touch")
@@ -51,7 +52,7 @@ def make_shop(**options: Any) -> Sanic[Any, Any]:
 
 
 async def test_nothing_is_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `preload=False` a request that does not ask for its session makes no object of ours."""
+    """With `preload=False` a request that nobody asks for its session makes no object of ours."""
     made = counted(monkeypatch)
     app = make_shop(preload=False)
     async with serve(app) as url, Browser(url) as browser:
