@@ -20,6 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 import redis.asyncio as redis_asyncio
 
@@ -103,10 +104,11 @@ async def of_postgres(url: str, table: str) -> Dump:
 
 
 def of_memory(master: InMemory) -> Dump:
-    """Return every field of every record."""
-    records = [each for shelf in master._shelves.values() for each in shelf.records.values()]
-    fields = [getattr(record, name) for record in records for name in record.__slots__]
-    return Dump([each if isinstance(each, bytes) else str(each).encode() for each in fields])
+    """Return every row, and every field of every row."""
+    rows = [row for shelf in master._shelves.values() for row in shelf.rows.values()]
+    fields = [field for row in rows for field in msgspec.msgpack.decode(row)]
+    assert not rows or fields
+    return Dump([each if isinstance(each, bytes) else str(each).encode() for each in rows + fields])
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])
