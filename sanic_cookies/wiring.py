@@ -1,10 +1,7 @@
 """How the sessions of one app hang on Sanic: by its request class, and one pair of listeners.
 
-The app's request class is replaced by a subclass, with two additions. `request.ctx` comes with the
-sessions; and `respond()`, which each response goes through, saves what was changed without the lock
-and writes the cookies. So a request that asks for nothing pays for nothing: a pair of middlewares
-would cost it 5 to 10 microseconds. Only what has to happen before the handler (preloading, guards)
-is a middleware, and only where there is such a thing.
+What a request gets, and what its response goes through, stands in `request_class`. Only what has
+to happen before the handler (preloading, guards) is a middleware, and only where there is any.
 """
 
 from __future__ import annotations
@@ -18,9 +15,9 @@ from typing import Any, Protocol, cast
 
 from sanic import Sanic
 from sanic.request import Request
-from sanic.response import HTTPResponse
 
-from .exchange import Exchange, drop_cookies
+from .exchange import Exchange
+from .request_class import with_sessions
 from .session_dict import SessionDict
 from .settings import Settings
 
@@ -75,7 +72,7 @@ class Wiring:
         self.sessions: list[Attached] = []
         self._before_handlers = False
         self._plain_class: type[Request] = app.request_class
-        app.request_class = _with_sessions(app.request_class, self)
+        app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
         app.register_listener(self._open, "before_server_start", priority=PRIORITY)
         app.register_listener(self._close, "after_server_stop", priority=PRIORITY)
@@ -193,64 +190,6 @@ class Wiring:
         """Return each interface once, however many sessions share it."""
         unique = {id(each): each for session in self.sessions for each in session.interfaces}
         return list(unique.values())
-
-
-def _with_sessions(plain: type[Request], wiring: Wiring) -> type[Request]:
-    """Return `plain` with sessions on its context, and their cookies on its response."""
-
-    class RequestWithSessions(plain):  # type: ignore[valid-type, misc]
-        _exchange: Exchange | None = None
-        _is_answered = False
-
-        @property
-        def ctx(self) -> Any:
-            ctx = super().ctx
-            if self._exchange is None:
-                self._exchange = wiring.adopt(self, ctx)
-                self._exchange.begun |= self._is_answered
-            elif not self._exchange.is_routed:
-                self._exchange.meet_route()
-            return ctx
-
-        def respond(self, response: Any = None, **options: Any) -> Awaitable[Any]:
-            if response is not None:
-                # Whatever becomes of this call: a shared response has nobody else's cookies on it.
-                drop_cookies(response)
-            others = _response_middleware(self)
-            if others and self._exchange is None:
-                self.ctx  # noqa: B018 - one of them may be the first to look at a session
-            if self._exchange is not None:
-                return self._respond_with_cookies(self._exchange, response, options, bool(others))
-            self._is_answered = True
-            answer: Awaitable[Any] = super().respond(response, **options)
-            return answer
-
-        async def _respond_with_cookies(
-            self, exchange: Exchange, response: Any, options: dict[str, Any], others: bool
-        ) -> Any:
-            if response is None:
-                response = HTTPResponse(**options)
-            if hasattr(response, "headers"):
-                response = await wiring.flush(self, response)
-                # From here on Sanic may be sending: what other middlewares write is not saved.
-                exchange.begun = True
-                if others:
-                    # A cache or a log among them is to see whose page this is.
-                    exchange.write_to(response)
-            response = await super().respond(response)
-            # After all middlewares, so that one which answers itself cannot lose the cookies.
-            if hasattr(response, "headers"):
-                exchange.write_to(response)
-            return response
-
-    RequestWithSessions.__name__ = RequestWithSessions.__qualname__ = plain.__name__
-    return RequestWithSessions
-
-
-def _response_middleware(request: Request) -> Any:
-    """Return what Sanic runs between `respond()` and the sending."""
-    route = request.route
-    return (route and route.extra.response_middleware) or request.app.response_middleware
 
 
 async def _prepare(request: Request, wanted: list[SessionDict], checks: list[Check]) -> Any:

@@ -44,6 +44,7 @@ LAYERS = [
     ["interfaces"],
     ["locks", "settings", "signals", "stats", "hub"],
     ["runtime", "exchange"],
+    ["request_class"],
     *([f"session_dict.{name}"] for name in ("mapping", "lifetime", "reader", "locker")),
     *([f"session_dict.{name}"] for name in ("planner", "writer", "ending", "block")),
     ["session_dict"],
@@ -82,6 +83,7 @@ FOREIGN = [
         *(
             "errors",
             "exchange",
+            "request_class",
             "wiring",
             "session",
             "flash",

@@ -1,0 +1,88 @@
+"""What is added to an app's request class: sessions on its context, their cookies on its response.
+
+`request.ctx` comes with the sessions. `respond()`, which each response goes through, saves what was
+changed without the lock and writes the cookies. So a request that asks for nothing pays for
+nothing: a pair of middlewares would cost it 5 to 10 microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, ClassVar, Protocol
+
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from .exchange import Exchange, drop_cookies
+
+
+class Sessions(Protocol):
+    """All sessions of an app, as far as its requests know them."""
+
+    def adopt(self, request: Request, ctx: Any) -> Exchange:
+        """Put the sessions onto the context of a request; nothing is parsed or read."""
+
+    async def flush(self, request: Request, response: Any) -> Any:
+        """Save what was changed without the lock; return the response to send."""
+
+
+class _WithSessions(Request):
+    """Stands before the app's own request class."""
+
+    _sessions: ClassVar[Sessions]
+    _exchange: Exchange | None = None
+    _is_answered = False
+
+    @property
+    def ctx(self) -> Any:
+        """The app's own context, with the sessions on it."""
+        ctx = super().ctx
+        if self._exchange is None:
+            self._exchange = self._sessions.adopt(self, ctx)
+            self._exchange.begun |= self._is_answered
+        elif not self._exchange.is_routed:
+            self._exchange.meet_route()
+        return ctx
+
+    def respond(  # type: ignore[override] # a coroutine less where no session was asked for
+        self, response: Any = None, **options: Any
+    ) -> Awaitable[Any]:
+        """As the app's own `respond()`; the sessions are saved before it, and their cookies go."""
+        if response is not None:
+            # Whatever becomes of this call: a shared response has nobody else's cookies on it.
+            drop_cookies(response)
+        others = self._response_middleware()
+        if others and self._exchange is None:
+            self.ctx  # noqa: B018 - one of them may be the first to look at a session
+        if self._exchange is not None:
+            return self._respond_with_cookies(self._exchange, response, options, bool(others))
+        self._is_answered = True
+        return super().respond(response, **options)
+
+    async def _respond_with_cookies(
+        self, exchange: Exchange, response: Any, options: dict[str, Any], others: bool
+    ) -> Any:
+        if response is None:
+            response = HTTPResponse(**options)
+        if hasattr(response, "headers"):
+            response = await self._sessions.flush(self, response)
+            # From here on Sanic may be sending: what other middlewares write is not saved.
+            exchange.begun = True
+            if others:
+                # A cache or a log among them is to see whose page this is.
+                exchange.write_to(response)
+        response = await super().respond(response)
+        # After all middlewares, so that one which answers itself cannot lose the cookies.
+        if hasattr(response, "headers"):
+            exchange.write_to(response)
+        return response
+
+    def _response_middleware(self) -> Any:
+        """Return what Sanic runs between `respond()` and the sending."""
+        route = self.route
+        return (route and route.extra.response_middleware) or self.app.response_middleware
+
+
+def with_sessions(plain: type[Request], sessions: Sessions) -> type[Request]:
+    """Return a subclass of an app's request class, with its sessions."""
+    return type(plain.__name__, (_WithSessions, plain), {"_sessions": sessions})
