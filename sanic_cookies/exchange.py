@@ -10,6 +10,7 @@ import re
 from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Any, Protocol
+from weakref import ref
 
 from .cookies import (
     COOKIE_SIGNS,
@@ -67,9 +68,16 @@ class Exchange:
         is_websocket: There will be no response that could carry a cookie.
     """
 
+    # The request holds the exchange. If that held the request, both would wait for the garbage
+    # collector, with all that hangs on them: so what is needed is taken over, and no more.
     __slots__ = (
+        "_app",
+        "_connection",
+        "_head",
+        "_headers",
         "_outgoing",
         "_request",
+        "_route",
         "_secure",
         "_unwanted",
         "accessed",
@@ -81,18 +89,20 @@ class Exchange:
 
     def __init__(self, request: Any) -> None:
         """Look at `request`; nothing is parsed before it is asked for."""
-        self._request = request
+        self._request = ref(request)
+        self._app, self._connection = request.app, request.conn_info
+        self._head, self._headers = request.head, request.headers
         self._outgoing: dict[str, SetCookie] | None = None
         self._secure: bool | None = None
         self._unwanted: tuple[str, ...] = ()
         self.accessed = False
         self.budget: Budget | None = None
         self.begun = False
-        self.meet_route()
+        self.meet(request.route)
 
-    def meet_route(self) -> None:
+    def meet(self, route: Any) -> None:
         """See what the request is for; a tracer may look before the routing, when nobody knows."""
-        route = self._request.route
+        self._route = route
         self.is_routed = route is not None
         self.is_websocket = route is not None and bool(route.extra.websocket)
         self.begun = self.begun or self.is_websocket
@@ -100,7 +110,9 @@ class Exchange:
     @property
     def label(self) -> str:
         """Name of the route, for those who wait for its lock."""
-        return str(self._request.name or "")
+        request = self._request()
+        named = self._route if request is None else request
+        return "" if named is None else str(named.name or "")
 
     @property
     def is_secure(self) -> bool:
@@ -109,16 +121,18 @@ class Exchange:
         A proxy in front hides the browser's own connection, so its traces count as secure.
         """
         if self._secure is None:
-            request = self._request
-            if any(map(request.headers.__contains__, _PROXY_HEADERS)):
+            if any(map(self._headers.__contains__, _PROXY_HEADERS)):
                 self._secure = True
-            elif any(map(request.app.config.get, _REWRITERS)):
-                self._secure = not (request.scheme in ("http", "ws") and _is_loopback(request.host))
+            elif any(map(self._app.config.get, _REWRITERS)):
+                # Once the request is gone nobody knows, so it is taken for what most are.
+                request = self._request()
+                self._secure = request is None or not (
+                    request.scheme in ("http", "ws") and _is_loopback(request.host)
+                )
             else:
                 # What `scheme` and `host` would say, without their search for proxies.
-                info = request.conn_info
-                is_tls = info is not None and info.ssl
-                self._secure = is_tls or not _is_loopback(request.headers.get("host", ""))
+                is_tls = self._connection is not None and self._connection.ssl
+                self._secure = is_tls or not _is_loopback(self._headers.get("host", ""))
         return self._secure
 
     def goes_secure(self, spec: CookieSpec) -> bool:
@@ -128,14 +142,14 @@ class Exchange:
     def received(self, spec: CookieSpec, suffix: str = "") -> list[str]:
         """Return each value that came under exactly the name of `spec`."""
         name = spec.full_name(self.goes_secure(spec)) + suffix
-        head = self._request.head
+        head = self._head
         # ASGI and HTTP/3 have no raw head; there the headers are as the server passed them on.
         if head:
             return values_in_head(head, name)
         return values_in_headers(self._cookie_headers(), name)
 
     def _cookie_headers(self) -> Iterable[str]:
-        headers: Iterable[str] = self._request.headers.getall("cookie", ())
+        headers: Iterable[str] = self._headers.getall("cookie", ())
         return headers
 
     def room(self, spec: CookieSpec, suffix: str = "") -> int:
@@ -150,8 +164,8 @@ class Exchange:
             spec: The session's cookie.
             suffix: Added to its name.
         """
-        head, outgoing = self._request.head or b"", list((self._outgoing or {}).values())
-        most: int = min(self._request.app.config.REQUEST_MAX_HEADER_SIZE, _MOST_HEAD)
+        head, outgoing = self._head or b"", list((self._outgoing or {}).values())
+        most: int = min(self._app.config.REQUEST_MAX_HEADER_SIZE, _MOST_HEAD)
         most -= _COOKIE_LINE
         if head and len(head) + _REST_OF_HEAD + sum(map(len, outgoing)) + MAX_COOKIE_BYTES < most:
             return MAX_COOKIE_BYTES  # mostly there is room enough, and nothing to be counted
@@ -198,9 +212,10 @@ class Exchange:
             self._unwanted = (*self._unwanted, *types)
 
     def _is_trustworthy(self, spec: CookieSpec) -> bool:
-        if spec.secure is not False or self._request.scheme in ("https", "wss"):
+        request = self._request()
+        if spec.secure is not False or (request and request.scheme in ("https", "wss")):
             return True
-        return _LOOPBACK.fullmatch(self._request.host) is not None
+        return request is not None and _is_loopback(request.host)
 
     def write_to(self, response: Response) -> None:
         """Put cookies and cache headers onto `response`; doing it twice changes nothing.

@@ -41,7 +41,7 @@ class _WithSessions(Request):
             self._exchange = self._sessions.adopt(self, ctx)
             self._exchange.begun |= self._is_answered
         elif not self._exchange.is_routed:
-            self._exchange.meet_route()
+            self._exchange.meet(self.route)
         return ctx
 
     def respond(  # type: ignore[override] # a coroutine less where no session was asked for

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import pytest
 from sanic import HTTPResponse, Request, Sanic, text
@@ -112,3 +114,28 @@ async def test_the_apps_own_request_class_is_kept() -> None:
         reply = await browser.get("/loud")
         assert reply.text == "/LOUD"
         assert "set-cookie" in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/touch", "/look"])
+async def test_a_request_leaves_nothing_to_the_garbage_collector(path: str) -> None:
+    """A request is freed with its last reference: its session holds no way back to it."""
+    app, seen = make_shop(preload=False), []
+
+    @app.get("/look")
+    async def look(request: Request) -> HTTPResponse:
+        return text(str(len(await request.ctx.session.peek())))
+
+    @app.on_request
+    async def note(request: Request) -> None:
+        seen.append(ref(request))
+
+    gc.disable()
+    try:
+        async with serve(app) as url, Browser(url) as browser:
+            for _ in range(3):
+                assert (await browser.get(path)).status_code == 200
+            assert len(seen) == 3
+            # The connection keeps the last one until the next comes.
+            assert [each() for each in seen[:2]] == [None, None]
+    finally:
+        gc.enable()
