@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 
 
 class Timer:
@@ -61,8 +62,12 @@ class Timers:
         timer, due = Timer(self, callback), loop.time() + self._seconds
         self.waiting[timer] = due
         if self._alarm is None:
-            self._alarm = loop.call_at(due, self._ring)
+            self._set_alarm(loop, due)
         return timer
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        # In a context of its own, or what the caller's holds (its request) would live as long.
+        self._alarm = loop.call_at(due, self._ring, context=Context())
 
     def _ring(self) -> None:
         """End what is due, oldest first, and wait for the next."""
@@ -74,7 +79,7 @@ class Timers:
         over = []
         for timer, due in self.waiting.items():
             if due > now:
-                self._alarm = loop.call_at(due, self._ring)
+                self._set_alarm(loop, due)
                 break
             over.append(timer)
         for timer in over:

@@ -79,7 +79,9 @@ async def test_the_loop_has_one_alarm_for_all(monkeypatch: Any) -> None:
     """A thousand waits ask the loop for one timer."""
     loop, asked = asyncio.get_running_loop(), []
     at = loop.call_at
-    monkeypatch.setattr(loop, "call_at", lambda *args: (asked.append(1), at(*args))[1])
+    monkeypatch.setattr(
+        loop, "call_at", lambda *args, **more: (asked.append(1), at(*args, **more))[1]
+    )
     timers = Timers(60)
     started = [timers.start(lambda: None) for _ in range(1000)]
     assert len(asked) == 1
