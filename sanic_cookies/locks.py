@@ -42,7 +42,18 @@ class Hold:
         label: What its owner called itself.
     """
 
-    __slots__ = ("_entry", "_gift", "_key", "_over", "_renewal", "_table", "label", "lost", "who")
+    __slots__ = (
+        "_entry",
+        "_gift",
+        "_key",
+        "_over",
+        "_renewal",
+        "_renewing",
+        "_table",
+        "label",
+        "lost",
+        "who",
+    )
 
     def __init__(
         self, table: LockTable, key: Key, entry: _Entry, who: bytes, label: str, gift: Gift | None
@@ -53,6 +64,7 @@ class Hold:
         self.lost = False
         self._over: Timer | None = None
         self._renewal: Timer | None = None
+        self._renewing: tuple[Timers, Callable[[], Awaitable[bool]], Spawn] | None = None
 
     def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
@@ -70,19 +82,24 @@ class Hold:
 
         A timer, not a task: most blocks are over before the first renewal is due.
         """
-        timers = self._table.timers(every)
+        self._renewing = self._table.timers(every), renew, spawn
+        self._renewal = self._renewing[0].start(self._renew_now)
 
-        async def renewed() -> None:
-            if not await renew():
-                self.lose()
-            elif self._renewal is not None:
-                self._renewal = timers.start(due)
+    # Methods: two functions that know each other would be left to the garbage collector.
 
-        def due() -> None:
-            if self._renewal is not None:
-                spawn(renewed())
+    def _renew_now(self) -> None:
+        if self._renewal is not None and self._renewing is not None:
+            spawn = self._renewing[2]
+            spawn(self._renew())
 
-        self._renewal = timers.start(due)
+    async def _renew(self) -> None:
+        if self._renewing is None:
+            return
+        timers, renew, _ = self._renewing
+        if not await renew():
+            self.lose()
+        elif self._renewal is not None:
+            self._renewal = timers.start(self._renew_now)
 
     def lose(self) -> None:
         """End the hold against its owner's will."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -579,3 +581,25 @@ async def test_any_order_of_visits_and_cancellations(steps: list[tuple[str, int,
         assert task.cancelled() or task.exception() is None
 
     assert (len(table), table.waiting, crowd.inside) == (0, 0, {})
+
+
+async def test_a_hold_that_was_kept_renewed_leaves_nothing_to_the_garbage_collector(
+    table: LockTable,
+) -> None:
+    """What a hold was given to renew itself with is freed with the hold, in no ring with it."""
+
+    class Renewal:
+        async def __call__(self) -> bool:
+            return True
+
+    renewal, hold = Renewal(), await acquire(table)
+    hold.keep_renewed(60, renewal, Background().spawn)
+    hold.limit(60)
+    kept = ref(renewal)
+    gc.disable()
+    try:
+        hold.release()
+        del hold, renewal
+        assert kept() is None
+    finally:
+        gc.enable()
