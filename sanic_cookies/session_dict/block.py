@@ -176,9 +176,11 @@ class SessionDict(SessionEnding):
         """
         lease = self._lease
         self._bequeath_nothing()
+        self._repeats = True
         try:
             await self._leave(plan)
         finally:
+            self._repeats = False
             if lease is not None:
                 await self._return(lease)
 

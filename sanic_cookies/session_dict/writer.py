@@ -16,6 +16,7 @@ from ..errors import (
     SessionError,
     SessionInterrupted,
     SessionLimitReached,
+    SessionLockLost,
     SessionStoreError,
 )
 from ..interfaces.bound import BoundFanOut
@@ -37,6 +38,7 @@ class SessionWriter(SessionPlanner):
     _merged: Changes | None = None  # what was changed without the lock, and is part of this block
     _doomed: tuple[str, ...] = ()  # ended by this request, and not yet told to the store
     _written = False
+    _repeats = False  # a write of which nobody knows whether it has been made
     _logged_in = False  # by this block, and not yet stored
 
     async def _carry_out(self, plan: Plan | None) -> None:
@@ -157,7 +159,22 @@ class SessionWriter(SessionPlanner):
             raise SessionInterrupted("the session ended while the block ran")
         if outcome is not Outcome.SAVED:
             self._lease = None
-            raise self._lost(f"the store refused the write: {outcome.value}")
+            reason = f"the store refused the write: {outcome.value}"
+            raise self._unknown(reason) if self._repeats else self._lost(reason)
+
+    def _unknown(self, reason: str) -> SessionLockLost:
+        """Return what a repetition ends with that others have written before.
+
+        It says nothing of the first try: that may have been stored, and theirs have followed it.
+        Whoever asked for it has been cancelled, so there is nobody to be told, and no alarm.
+        """
+        logger.info(
+            "%s: the route %r was cancelled as it wrote, and others have written since: whether "
+            "it was saved before is not known",
+            self._runtime.settings.name,
+            self._exchange.label,
+        )
+        return SessionLockLost(reason)
 
     def _copy(self, draft: Draft, payload: bytes | None) -> Draft:
         """Return a draft with everything in it: the others may have missed earlier ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -226,6 +227,24 @@ async def test_who_comes_after_a_cancelled_write_gets_a_lease(interface: Interfa
     await asyncio.wait_for(second, 10)
 
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
+
+
+async def test_a_cancelled_write_that_others_followed_is_no_lost_lock(
+    interface: Interface, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write that was made, and whose repetition finds another process's, alarms nobody."""
+    store, elsewhere = Unanswered(interface), bare_session(interface)
+    await store.begin()
+    first = store.set("a")
+    await store.carried_out.wait()
+    async with request_with(elsewhere, store.cookie) as sess:
+        sess["b"] = 1
+    first.cancel()
+    await asyncio.wait([first])
+
+    assert await store.data() == {"n": 0, "a": 1, "b": 1}
+    assert store.session.stats()["locks_lost"] == 0
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 async def test_a_cancelled_write_keeps_no_lease_for_who_has_left(interface: Interface) -> None:
