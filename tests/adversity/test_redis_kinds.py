@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
-from sanic_cookies.record import Claim, Granted
-from sanic_cookies.testing import new_draft
+from sanic_cookies.record import Claim, Granted, Outcome
+from sanic_cookies.testing import following, new_draft
 from sanic_cookies.token import Token
 from servers import HOST, RedisServer, bind_free_port
 
@@ -261,3 +261,22 @@ async def test_a_cluster_shows_all_its_sessions(cluster: redis_asyncio.RedisClus
 
     assert sorted(shown) == sorted(draft.sid for draft in drafts)
     assert (census.sessions, census.users) == (200, 7)
+
+
+@pytest.mark.parametrize("use", ["touch", "save"])
+async def test_an_index_on_a_cluster_lives_on_with_use(
+    cluster: redis_asyncio.RedisCluster, use: str
+) -> None:
+    """On a cluster, too, a use that prolongs a session prolongs its user's index."""
+    interface, user = Redis(cluster, prefix=f"{use}:"), f"user of {use}"
+    draft = new_draft(user_key=user, ttl=300)
+    await interface.create(draft)
+    index = interface._index("contract", user)
+    assert 0 < await cluster.ttl(index) <= 300
+
+    if use == "touch":
+        assert await interface.touch(draft.name, draft.sid, 1, 5000)
+    else:
+        assert await interface.save(following(draft, ttl=5000)) is Outcome.SAVED
+
+    assert 4900 < await cluster.ttl(index) <= 5000

@@ -134,6 +134,64 @@ async def test_index_lives_as_long_as_its_longest_session(
     assert b"ann" not in index
 
 
+async def index_of(client: redis.asyncio.Redis, prefix: str) -> str:
+    """Return the key of the only index."""
+    [index] = [each async for each in client.scan_iter(f"{prefix}*:user:*")]
+    return str(index.decode())
+
+
+USES: dict[str, Step] = {
+    "touch": lambda interface, draft: interface.touch(draft.name, draft.sid, 1, 5000),
+    "save": lambda interface, draft: interface.save(following(draft, ttl=5000)),
+    "commit": lambda interface, draft: interface.commit(following(draft, ttl=5000), "token", True),
+}
+
+
+async def test_index_of_sessions_without_an_end_expires(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str
+) -> None:
+    """Without an absolute end, too, an index stays no longer than a session that nobody uses."""
+    for ttl in (5000, 300):
+        await interface.create(new_draft(user_key="ann", ttl=ttl))
+
+    assert 4900 < await client.ttl(await index_of(client, prefix)) <= 5000
+
+
+@pytest.mark.parametrize("name", USES)
+async def test_index_lives_on_with_a_session_in_use(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
+) -> None:
+    """Each use that prolongs a session without an absolute end prolongs its user's index."""
+    draft = new_draft(user_key="ann", ttl=300)
+    await interface.create(draft)
+    await acquire(interface, draft)
+    index = await index_of(client, prefix)
+    assert await client.ttl(index) <= 300
+
+    assert await USES[name](interface, draft) in (True, Outcome.SAVED)
+
+    assert 4900 < await client.ttl(index) <= 5000
+
+
+@pytest.mark.parametrize("name", USES)
+async def test_lost_index_comes_back_with_use(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
+) -> None:
+    """A session whose user's index was lost is listed again once it is used."""
+    drafts = [new_draft(user_key="ann", age=age) for age in (20, 10)]
+    for draft in drafts:
+        await interface.create(draft)
+        await acquire(interface, draft)
+    await client.delete(await index_of(client, prefix))
+    assert await interface.records_of("contract", "ann") == []
+
+    for draft in reversed(drafts):
+        assert await USES[name](interface, draft) in (True, Outcome.SAVED)
+
+    found = [record.sid for record in await interface.records_of("contract", "ann")]
+    assert found == [draft.sid for draft in drafts]
+
+
 async def test_step_without_record_leaves_no_key(
     interface: Redis, client: redis.asyncio.Redis, prefix: str
 ) -> None:

@@ -51,6 +51,7 @@ from .scripts import (
     optional_ms,
     read_admission,
     read_record,
+    unmark,
 )
 
 try:
@@ -161,7 +162,12 @@ class Redis:
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        return bool(await self._run(TOUCH, self._key(name, sid), version, ms(ttl)))
+        reply = await self._run(TOUCH, self._key(name, sid), version, ms(ttl))
+        if isinstance(reply, list):
+            user, began = reply
+            index = self._index(name, unmark(user) or "")
+            await self._run(REMEMBER, index, sid, began, ms(ttl))
+        return bool(reply)
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
@@ -193,9 +199,11 @@ class Redis:
     async def _commit(
         self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None
     ) -> Admission:
+        # Only a new token, or another expiry, concerns the index; and those who watch, the former.
+        named = draft.rotated or draft.renew
         reply = await self._run(
             COMMIT,
-            self._keys_of(draft, named=draft.rotated),
+            self._keys_of(draft, named=named),
             draft.version,
             draft.secret_hash,
             draft.payload or b"",
@@ -211,11 +219,10 @@ class Redis:
             token,
             int(release),
             ms(seconds),
-            # Only a new token concerns the index, and those who watch.
-            *(self._place(draft, limit) if draft.rotated else ()),
+            *(self._place(draft, limit) if named else ()),
         )
         admission = read_admission(reply)
-        if self._on_cluster and draft.rotated and admission.outcome is Outcome.SAVED:
+        if self._on_cluster and named and admission.outcome is Outcome.SAVED:
             await self._name_on_cluster(draft)
         return admission
 
@@ -293,7 +300,8 @@ class Redis:
         if draft.user_key is not None:
             index = self._index(draft.name, draft.user_key)
             began = round((time.time() - draft.age) * 1000)
-            await self._run(REMEMBER, index, draft.sid, began, optional_ms(draft.lifetime))
+            life = draft.ttl if draft.lifetime is None else draft.lifetime
+            await self._run(REMEMBER, index, draft.sid, began, ms(life))
 
     def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
         """Return the keys that a write touches: the session's, and its user's index if named."""

@@ -61,7 +61,7 @@ def read_record(name: str, sid: str, reply: list[Any]) -> Record:
             previous,
             int(until) / 1000,
             reads == b"1",
-            user[1:].decode() if user else None,
+            unmark(user),
             now / 1000,
         )
     except (TypeError, ValueError, OverflowError) as error:
@@ -88,3 +88,8 @@ def optional_ms(seconds: float | None) -> int | str:
 def mark(user_key: str | None) -> str:
     """Return a user key as records have it, so that an empty key differs from none."""
     return "" if user_key is None else "=" + user_key
+
+
+def unmark(user: bytes | None) -> str | None:
+    """Return the user key that `mark` made this of."""
+    return user[1:].decode() if user else None

@@ -1,8 +1,9 @@
 -- Replaces an older record that exists, under a lease if a token is given. KEYS[1]: the session,
 -- KEYS[2]: the user's index, if it is to name the session.
 -- ARGV: version, hash, payload, has payload, ttl, renew, lifetime or '', rotated, previous hash,
---   grace, previous reads, user or '', lease token or '', release, lease; if rotated also: sid,
---   prefix of sessions, most sessions or '', end the oldest for it.  Times in milliseconds.
+--   grace, previous reads, user or '', lease token or '', release, lease; with a new token or
+--   expiry also: sid, prefix of sessions, most sessions or '', end the oldest for it.
+-- Times in milliseconds.
 -- Without release the lease is prolonged. Answers an outcome, or the sids that were ended to make
 -- room for one that was saved.
 local key, index, token = KEYS[1], KEYS[2], ARGV[13]
@@ -52,7 +53,7 @@ elseif token ~= '' then
 end
 redis.call('HSET', key, unpack(w))
 if ARGV[6] == '1' then redis.call('PEXPIRE', key, ARGV[5]) end
-if index then remember(index, ARGV[16], f[5], ARGV[7]) end
+if index then remember(index, ARGV[16], f[5], ARGV[7] ~= '' and ARGV[7] or ARGV[5]) end
 if release and f[4] and f[4] ~= '' then hand_over(key, f[4], now) end
 if ARGV[8] == '1' then tell(ARGV[17], ARGV[16]) end
 return #ended > 0 and ended or 'saved'

@@ -24,13 +24,10 @@ local function make_room(index, prefix, own, user, most, evict)
   end
   return ended
 end
--- Names `sid` in the index, which lives as long as the longest session in it.
-local function remember(index, sid, began, lifetime)
+-- Names `sid` in the index, which lives as long as the longest session in it: as `life` says, how
+-- long that may last from now if it is not prolonged.
+local function remember(index, sid, began, life)
   local left = redis.call('PTTL', index)
   redis.call('ZADD', index, began, sid)
-  if lifetime == '' then
-    redis.call('PERSIST', index)
-  elseif left == -2 or left >= 0 and left < tonumber(lifetime) then
-    redis.call('PEXPIRE', index, lifetime)
-  end
+  if left < tonumber(life) then redis.call('PEXPIRE', index, life) end
 end
