@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from typing import Any
 
+import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
@@ -35,7 +36,7 @@ from ..session_dict import SessionDict
 from ..settings import Options
 from ..wiring import Wiring, may_preload
 from . import stamps
-from .registry import UserSessions
+from .registry import Place, UserSessions
 from .stamps import SessionStamp
 
 security = logging.getLogger("sanic_cookies.security")
@@ -251,16 +252,38 @@ class LoadedUsers(UserSessions):
 
     async def _judged(self, sess: SessionDict, identity: Identity) -> tuple[Any, str]:
         """Return the user and the stamp to keep; without a user the session has been ended."""
-        user, stamp, objection = await self._load(identity.user), identity.stamp, None
-        if user is None:
-            objection = GONE
-        elif self.session_stamp is not None:
-            is_good, stamp = await stamps.judge(self.session_stamp, user, identity.stamp)
-            objection = None if is_good else CHANGED
+        user = await self._load(identity.user)
+        objection, stamp = await self._objection(user, identity)
         if objection is not None:
             await self._end_login(sess, identity, objection)
             return None, ""
         return user, stamp
+
+    async def _objection(self, user: Any, identity: Identity) -> tuple[str | None, str]:
+        """Return what ends the login of a loaded user, None for nothing; and the stamp to keep."""
+        if user is None:
+            return GONE, ""
+        if self.session_stamp is None:
+            return None, identity.stamp
+        is_good, newest = await stamps.judge(self.session_stamp, user, identity.stamp)
+        return None if is_good else CHANGED, newest
+
+    async def _going_on(self, places: list[Place]) -> list[Place]:
+        """Leave out the sessions that their next use will end; each user is loaded once."""
+        if not self._judges_users:
+            return places
+        loaded: dict[bytes, Any] = {}
+        found = []
+        for record, identity in places:
+            if identity is not None:
+                key = msgspec.json.encode(identity.user)
+                if key not in loaded:
+                    loaded[key] = await self._load(identity.user)
+                objection, _ = await self._objection(loaded[key], identity)
+                if objection is not None:
+                    continue
+            found.append((record, identity))
+        return found
 
     async def _load(self, user: Any) -> Any:
         if self.user_loader is None:

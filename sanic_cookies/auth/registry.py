@@ -13,6 +13,7 @@ from typing import Any
 from sanic.request import Request
 
 from .. import content as contents
+from ..content import Identity
 from ..errors import SessionConfigError
 from ..interfaces.base import LivesInCookie
 from ..interfaces.guard import Budget
@@ -46,6 +47,9 @@ class SessionInfo:
     current: bool
 
 
+Place = tuple[Record, Identity | None]  # a session of a user, and the login that it holds
+
+
 class UserSessions(Session):
     """The half of `AuthSession` that knows all sessions of a user."""
 
@@ -74,6 +78,9 @@ class UserSessions(Session):
     async def sessions_of(self, user: Any, request: Request | None = None) -> list[SessionInfo]:
         """Return the live sessions of a user, the newest first.
 
+        One that its next use will end is not among them: its user is gone, or its stamp has
+        changed (`user_loader` and `session_stamp` are asked).
+
         Args:
             user: As given to `login_user`.
             request: The request that asks; its own session is marked as current.
@@ -83,8 +90,9 @@ class UserSessions(Session):
             SessionConfigError: The master interface keeps no index of users.
         """
         current = None if request is None else await self._sid_of(request)
-        infos = [self._info(record, current) for record in await self._records_of(user)]
-        return infos[::-1]
+        places = [(record, self._login_of(record)) for record in await self._records_of(user)]
+        living = await self._going_on(places)
+        return [_info(record, login, current) for record, login in reversed(living)]
 
     async def revoke(self, sid: str, user: Any = None) -> bool:
         """End a login now, in all interfaces, without waiting for its lock.
@@ -175,18 +183,25 @@ class UserSessions(Session):
             kind = type(self.master_interface).__name__
             raise SessionConfigError(f"{kind} keeps no index of users", served=True)
 
-    def _info(self, record: Record, current: str | None) -> SessionInfo:
+    async def _going_on(self, places: list[Place]) -> list[Place]:
+        """Leave out the sessions that their next use will end."""
+        return places
+
+    def _login_of(self, record: Record) -> Identity | None:
         try:
-            identity = contents.unpack(self.settings.codec, record.payload).identity
+            return contents.unpack(self.settings.codec, record.payload).identity
         except RecordUnreadable:
-            identity = None
-        return SessionInfo(
-            sid=record.sid,
-            created_at=record.created_at,
-            last_seen=record.last_seen,
-            expires_at=record.expires_at,
-            user_agent=identity.agent if identity is not None else "",
-            address=identity.address if identity is not None else "",
-            remembered=identity is not None and identity.remembered,
-            current=record.sid == current,
-        )
+            return None
+
+
+def _info(record: Record, login: Identity | None, current: str | None) -> SessionInfo:
+    return SessionInfo(
+        sid=record.sid,
+        created_at=record.created_at,
+        last_seen=record.last_seen,
+        expires_at=record.expires_at,
+        user_agent=login.agent if login is not None else "",
+        address=login.address if login is not None else "",
+        remembered=login is not None and login.remembered,
+        current=record.sid == current,
+    )

@@ -446,6 +446,27 @@ async def test_refreshing_inside_a_block(users: Users) -> None:
         assert await lab.do(name_in_ctx) is None
 
 
+async def places(lab: AuthLab, user: Any) -> set[str]:
+    """Return the public ids of the sessions that are listed for a user."""
+    return {info.sid for info in await lab.auth.sessions_of(user)}
+
+
+async def test_what_the_next_use_will_end_is_not_listed(shared_master: Any, users: Users) -> None:
+    """Who looks where they are signed in sees no session that a new password has ended."""
+    async with stamped(users, shared_master) as lab:
+        phone = await lab.open_browser()
+        await lab.login(1, browser=phone)
+        await lab.login(1)
+        users.asked.clear()
+        assert len(await places(lab, 1)) == 2
+        assert users.asked == [1]
+        await change(lab, users)
+
+        assert await places(lab, 1) == {lab.sid()}
+        del users.rows[1]
+        assert await places(lab, 1) == set()
+
+
 async def test_no_ended_session_is_brought_back(users: Users) -> None:
     """A session whose stamp was never found right in this request cannot be refreshed."""
     async with stamped(users) as lab:
