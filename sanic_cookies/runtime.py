@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .background import Background
+from .errors import SessionLimitReached
 from .hub import Hub
 from .interfaces.fan_out import FanOut
 from .locks import LockTable
 from .meter import Meter
+from .record import Admission, Outcome
 from .settings import Settings
 from .stats import Stats
 
@@ -44,6 +46,25 @@ class Runtime:
     stats: Stats = field(default_factory=Stats)
     hub: Hub = field(default_factory=Hub)
     meter: Meter | None = None
+
+
+def welcome(runtime: Runtime, admission: Admission, user_key: str | None, route: str) -> None:
+    """Tell listeners who had to go for a login, or refuse it.
+
+    Args:
+        runtime: Of the session concerned.
+        admission: What the store has said.
+        user_key: Whose login it is.
+        route: The name of the request's route.
+
+    Raises:
+        SessionLimitReached: Nobody may be ended to make room.
+    """
+    for sid in admission.ended:
+        runtime.emit("ended", sid=sid, reason="limit", user_key=user_key)
+    if admission.outcome is Outcome.FULL:
+        runtime.emit("limit_reached", route=route, user_key=user_key)
+        raise SessionLimitReached
 
 
 def suspicious(runtime: Runtime, event: str, sid: str = "", **context: Any) -> None:

@@ -16,6 +16,7 @@ import base64
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from math import ceil
@@ -29,11 +30,11 @@ from .. import content as contents
 from .. import expiry
 from ..auth.session import AuthSession
 from ..content import Content, Identity
-from ..errors import SessionConfigError, SessionError, SessionStoreError
+from ..errors import SessionConfigError, SessionError, SessionLimitReached, SessionStoreError
 from ..interfaces.base import LivesInCookie
 from ..interfaces.guard import Budget
 from ..record import Draft, Outcome, Record
-from ..runtime import suspicious
+from ..runtime import suspicious, welcome
 from ..session import Session
 from ..session_dict import SessionDict
 from ..token import Token, same
@@ -113,7 +114,7 @@ class Migration:
         store, derived = session.runtime.store, _derived(session.name, value)
         record = await store.fetch(session.name, derived.sid, budget)
         if record is None:
-            record = await self._created(source, value, derived, budget)
+            record = await self._created(source, value, derived, budget, sess.exchange.label)
         if record is None:
             return False
         if not _opens(record, derived):
@@ -133,17 +134,31 @@ class Migration:
         return True
 
     async def _created(
-        self, source: OldStore, value: str, derived: Token, budget: Budget
+        self, source: OldStore, value: str, derived: Token, budget: Budget, route: str
     ) -> Record | None:
         """Create our record from the old one, unless it was taken over before."""
         name, store = self._session.name, self._session.runtime.store
         if await store.fetch(name, _mark(derived), budget) is None:
             draft = await self._draft(source, value, derived)
             if draft is not None:
-                await store.create(draft, budget)
+                with suppress(SessionLimitReached):  # the old one stays, until there is room
+                    await self._store_new(draft, budget, route)
         # Ours, or that of another request with the same cookie, who may just have deleted the old
         # session; if it has ended since, there is none.
         return await store.fetch(name, derived.sid, budget)
+
+    async def _store_new(self, draft: Draft, budget: Budget, route: str) -> None:
+        """Create a record; a login counts towards its user's limit like others.
+
+        Raises:
+            SessionLimitReached: The user has as many sessions as are allowed.
+        """
+        runtime, limit = self._session.runtime, self._session.settings.limit
+        if limit is None or draft.user_key is None:
+            await runtime.store.create(draft, budget)
+            return
+        admission = await runtime.store.admit(draft, None, limit, budget, 0.0)
+        welcome(runtime, admission, draft.user_key, route)
 
     async def _draft(self, source: OldStore, value: str, derived: Token) -> Draft | None:
         """Return the first write of the session, None if there is none to take over."""

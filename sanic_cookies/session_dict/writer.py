@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from ..errors import (
     SessionError,
     SessionInterrupted,
-    SessionLimitReached,
     SessionLockLost,
     SessionStoreError,
 )
 from ..interfaces.bound import BoundFanOut
-from ..record import Admission, Draft, Limit, Outcome, Record
+from ..record import Draft, Limit, Outcome, Record
+from ..runtime import welcome
 from ..token import Token
 from .changes import Changes
 from .mapping import Status
@@ -77,7 +77,7 @@ class SessionWriter(SessionPlanner):
         if limit is None:
             return await self._store.create(draft, self._budget)
         admission = await self._store.admit(draft, None, limit, self._budget, 0.0)
-        self._welcome(admission, draft.user_key)
+        welcome(self._runtime, admission, draft.user_key, self._exchange.label)
         return admission.outcome is Outcome.SAVED
 
     def _limit(self, draft: Draft) -> Limit | None:
@@ -85,18 +85,6 @@ class SessionWriter(SessionPlanner):
         if not self._logged_in or draft.user_key is None:
             return None
         return self._runtime.settings.limit
-
-    def _welcome(self, admission: Admission, user_key: str | None) -> None:
-        """Report who had to go for a login, or refuse it.
-
-        Raises:
-            SessionLimitReached: Nobody may be ended to make room.
-        """
-        for sid in admission.ended:
-            self._runtime.emit("ended", sid=sid, reason="limit", user_key=user_key)
-        if admission.outcome is Outcome.FULL:
-            self._runtime.emit("limit_reached", route=self._exchange.label, user_key=user_key)
-            raise SessionLimitReached
 
     async def _save(self, plan: Plan) -> None:
         record, token = self._record, self._token
@@ -197,7 +185,7 @@ class SessionWriter(SessionPlanner):
     ) -> Outcome:
         lease = self._runtime.settings.lease
         admission = await self._store.admit(draft, token, limit, self._budget, lease, copy)
-        self._welcome(admission, draft.user_key)
+        welcome(self._runtime, admission, draft.user_key, self._exchange.label)
         return admission.outcome
 
     def _draft(self, plan: Plan, sid: str, version: int, secret_hash: bytes) -> Draft:

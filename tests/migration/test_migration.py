@@ -35,14 +35,15 @@ KINDS = ["sanic_cookies_redis", "sanic_session_redis", "sanic_cookies_postgres",
 class Site:
     """An app that takes old sessions over, and the old store behind it."""
 
-    def __init__(self, source: Any, master: Any = None, **options: Any) -> None:
+    def __init__(self, source: Any, master: Any = None, auth: Any = None, **options: Any) -> None:
         self.app: Sanic[Any, Any] = make_app()
         self.master = InMemory() if master is None else master
-        self.auth = AuthSession(self.app, self.master, warn_lock=False)
+        self.auth = AuthSession(self.app, self.master, warn_lock=False, **(auth or {}))
         migration = {"until": FUTURE, "logins": True, **options}
         self.migration = Migration(self.auth, [source], **migration)
         self.app.add_route(self.look, "/")
         self.app.add_route(self.write, "/write")
+        self.app.add_route(self.login, "/login")
         self.app.add_route(self.out, "/out")
         self.app.add_route(self.fresh, "/fresh")
 
@@ -54,6 +55,10 @@ class Site:
         async with request.ctx.auth_session as sess:
             sess["count"] = sess.get("count", 0) + 1
             return json(sess["count"])
+
+    async def login(self, request: Request) -> Any:
+        await self.auth.login_user(request, LOGIN["current_user"])
+        return json("in")
 
     async def out(self, request: Request) -> Any:
         await self.auth.logout_user(request)
@@ -208,6 +213,31 @@ async def test_login_is_taken_over_if_wanted(past: Past) -> None:
         [info] = await site.auth.sessions_of({"id": 5})
         assert info.remembered
         assert (await browser.get("/fresh")).json() is False
+
+
+@pytest.mark.parametrize("past", KINDS[:1], indirect=True)
+@pytest.mark.parametrize("action", ["evict_oldest", "refuse"])
+async def test_login_counts_into_the_limit(past: Past, action: str) -> None:
+    """A user gets no more sessions by old ones than by logins: the oldest goes, or none comes."""
+    user, count = LOGIN["current_user"], await past.count()
+    site = Site(past.source, auth={"max_sessions": 1, "on_max_sessions": action})
+    async with (
+        serve(site.app) as url,
+        Browser(url) as first,
+        with_cookie(url, past.cookies[1]) as second,
+    ):
+        await first.get("/login")
+        taken_over = await second.get("/")
+
+        evicts = action == "evict_oldest"
+        assert taken_over.json()["user"] == (user if evicts else None)
+        assert (await first.get("/")).json()["user"] == (None if evicts else user)
+        assert len(await site.auth.sessions_of(user)) == 1
+        assert await past.count() == (count - 1 if evicts else count)
+        if not evicts:
+            assert set_cookies(taken_over) == []
+            await first.get("/out")  # when there is room, it comes
+            assert (await second.get("/")).json()["user"] == user
 
 
 @pytest.mark.parametrize("past", KINDS[:1], indirect=True)
