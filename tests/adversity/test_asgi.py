@@ -6,45 +6,78 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
+from sanic_cookies import Redis
 from servers import free_port
 from workers import new_session
 
 FOLDER = Path(__file__).parent
+SERVERS: dict[str, Callable[[int], list[str]]] = {
+    "uvicorn": lambda port: ["--port", str(port)],
+    "hypercorn": lambda port: ["--bind", f"127.0.0.1:{port}"],
+}
 
 
-@pytest.fixture
-async def asgi(redis_url: str) -> AsyncIterator[str]:
-    """URL of the worker's app, served by uvicorn."""
-    port = free_port()
-    process = subprocess.Popen(  # noqa: ASYNC220 - quick, and the test waits anyway
-        [sys.executable, "-m", "uvicorn", "--port", str(port), "asgi_worker:app"],
-        cwd=FOLDER,
-        env={**os.environ, "STORE_URL": redis_url, "PYTHONPATH": f"{FOLDER.parent.parent}"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient() as client, asyncio.timeout(30):
-        while not await serves(client, url):
-            assert process.poll() is None, "uvicorn ended before it served"
-            await asyncio.sleep(0.05)
-    yield url
-    process.terminate()
-    await asyncio.to_thread(process.wait)
+class Server:
+    """The worker's app, served by an ASGI server in a process of its own."""
+
+    def __init__(self, kind: str, store_url: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", kind, *SERVERS[kind](port), "asgi_worker:app"],
+            cwd=FOLDER,
+            env={**os.environ, "STORE_URL": store_url, "PYTHONPATH": f"{FOLDER.parent.parent}"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + 30
+        while not self.serves():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail("the server does not serve")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def serves(self) -> bool:
+        """Say whether it answers."""
+        try:
+            return httpx.get(self.url + "/plain").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait until it has."""
+        self.process.terminate()
+        self.process.wait()
 
 
-async def serves(client: httpx.AsyncClient, url: str) -> bool:
-    """Say whether the server answers."""
-    try:
-        return (await client.get(url + "/plain")).status_code == 200
-    except httpx.TransportError:
-        return False
+@pytest.fixture(params=SERVERS, scope="module")
+def asgi(request: pytest.FixtureRequest, redis_url: str) -> Iterator[str]:
+    """URL of the worker's app, under each server."""
+    with Server(request.param, redis_url) as server:
+        yield server.url
+
+
+async def until_locked(http: httpx.AsyncClient, url: str) -> None:
+    """Wait until some request is in its block."""
+    async with asyncio.timeout(10):
+        while not (await http.get(url + "/stats")).json()["locked"]:  # noqa: ASYNC110 - far away
+            await asyncio.sleep(0.01)
 
 
 async def test_increments_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
@@ -70,8 +103,7 @@ async def test_max_hold_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
     """A handler that nobody cancels loses its session after max_hold, and others go on."""
     headers = await new_session(http, asgi)
     held = asyncio.create_task(http.get(asgi + "/inc?hold=4", headers=headers))
-    while not (await http.get(asgi + "/stats")).json()["locked"]:  # noqa: ASYNC110 - far away
-        await asyncio.sleep(0.01)
+    await until_locked(http, asgi)
 
     assert (await http.get(asgi + "/inc", headers=headers)).json() == {"count": 2}
 
@@ -86,3 +118,55 @@ async def test_login_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
     assert (await http.get(asgi + "/whoami", headers=headers)).json() == {"user": "ann"}
     assert (await http.get(asgi + "/logout", headers=headers)).status_code == 200
     assert (await http.get(asgi + "/whoami", headers=headers)).json() == {"user": None}
+
+
+async def test_socket_under_asgi_ends_with_its_login(asgi: str, http: httpx.AsyncClient) -> None:
+    """A websocket is served while its login lives, and closed as soon as that ends."""
+    headers = await new_session(http, asgi, "/login/ann")
+    url = asgi.replace("http", "ws") + "/feed"
+
+    async with connect(url, additional_headers=headers) as socket, asyncio.timeout(20):
+        await socket.send("one")
+        assert await socket.recv() == "one"
+        assert (await http.get(asgi + "/logout", headers=headers)).status_code == 200
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_stop_under_asgi_lets_a_block_end(
+    kind: str, http: httpx.AsyncClient, redis_url: str
+) -> None:
+    """A server that is told to stop lets the block end, and what it wrote is saved."""
+    with Server(kind, redis_url) as server:
+        headers = await new_session(http, server.url)
+        held = asyncio.create_task(http.get(server.url + "/inc?hold=0.5", headers=headers))
+        await until_locked(http, server.url)
+        await asyncio.to_thread(server.stop)
+
+    assert (await held).json() == {"count": 2}
+    assert b'"count":2' in await stored(redis_url, headers)
+
+
+async def stored(url: str, headers: dict[str, str]) -> bytes:
+    """Return what is stored of the session that a cookie opens."""
+    interface = Redis(url)
+    await interface.open()
+    try:
+        sid = headers["cookie"].partition("=")[2].partition(".")[0]
+        record = await interface.fetch("session", sid)
+    finally:
+        await interface.close()
+    assert record is not None
+    return record.payload
+
+
+async def test_http_2_brings_cookies_in_pieces(redis_url: str) -> None:
+    """A browser may send each cookie in a header of its own over HTTP/2 (RFC 9113, 8.2.3)."""
+    with Server("hypercorn", redis_url) as server:
+        async with httpx.AsyncClient(http1=False, http2=True, base_url=server.url) as client:
+            cookie = (await new_session(client, ""))["cookie"]
+            pieces = [("cookie", each) for each in ("theme=dark", cookie, "font=large")]
+            answer = await client.get("/inc", headers=pieces)
+
+    assert (answer.http_version, answer.json()) == ("HTTP/2", {"count": 2})

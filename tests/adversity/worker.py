@@ -112,7 +112,8 @@ async def sessions(request, user):
 async def feed(request, ws):
     """Answer each message for as long as the login lives; look by itself only every ten minutes."""
     async with watch(request, ws, every=600, session_name="auth_session"):
-        async for message in ws:
+        # Not "async for", which the sockets that Sanic (25.12) makes under ASGI do not know.
+        while (message := await ws.recv()) is not None:
             await ws.send(message)
 
 
