@@ -12,7 +12,7 @@ from documents import ROOT, blocks, code, links, rows, run
 from harness import Browser, serve
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.exchange import _REST_OF_HEAD
-from sanic_cookies.interfaces.cookie.seals import _NONCE, _SALT
+from sanic_cookies.interfaces.cookie.salted import MOST_KEPT, NONCE, SALT, SEALS_PER_SALT
 from sanic_cookies.settings import Settings
 
 DOCUMENT, POLICY = ROOT / "docs" / "security.md", ROOT / "SECURITY.md"
@@ -51,7 +51,12 @@ def test_the_figures_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text("utf-8")
     default = Settings.__dataclass_fields__["rotation_grace"].default
 
-    assert f"{8 * (_SALT + _NONCE)} random bits" in text
+    assert f"{8 * (SALT + NONCE)} random bits" in text
+    exponent = SEALS_PER_SALT.bit_length() - 1
+    assert 2**exponent == SEALS_PER_SALT
+    assert f"for 2^{exponent} cookies" in text
+    assert f"is 2^-{8 * NONCE + 1 - 2 * exponent} for each salt" in text
+    assert f"The keys of {MOST_KEPT}\nsalts at most" in text
     assert f"`rotation_grace` ({default:.0f} s)" in text
     assert f"{_REST_OF_HEAD // 1024} KiB for the rest" in text
     assert f"{Sanic('limits').config.REQUEST_MAX_HEADER_SIZE} bytes" in text

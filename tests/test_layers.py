@@ -32,7 +32,7 @@ LAYERS = [
     ["interfaces.postgres.pool", "interfaces.postgres.rows", "interfaces.postgres.queue"],
     ["interfaces.postgres.lane", "interfaces.postgres.ear"],
     ["interfaces.postgres.joining"],
-    ["interfaces.cookie", "interfaces.cookie.keys"],
+    ["interfaces.cookie", "interfaces.cookie.keys", "interfaces.cookie.salted"],
     ["interfaces.cookie.seals", "interfaces.cookie.revocations"],
     [
         "interfaces.memory",
@@ -100,7 +100,7 @@ FOREIGN = [
     ["hiredis", "interfaces.redis.link", "interfaces.redis.wire"],
     ["asyncpg", "interfaces.postgres.pool", OLD],
     ["prometheus_client", "metrics"],
-    ["cryptography", "interfaces.cookie.seals", OLD],
+    ["cryptography", "interfaces.cookie.seals", "interfaces.cookie.salted", OLD],
 ]
 
 

@@ -43,6 +43,7 @@ class Guard:
 
 
 READER, SEALS = "session_dict/reader.py", "interfaces/cookie/seals.py"
+SALTED = "interfaces/cookie/salted.py"
 GUARDS = [
     Guard(
         "a secret is proven",
@@ -130,15 +131,54 @@ GUARDS = [
     ),
     Guard(
         "the tag of a seal is checked",
-        SEALS,
-        "                return _cipher(key, salt).decrypt(nonce, sealed, self._associated)",
-        "                from cryptography.hazmat.primitives.ciphers import Cipher as C\n"
-        "                from cryptography.hazmat.primitives.ciphers import algorithms, modes\n"
-        '                own = hmac.digest(key, salt + b"\\x01", "sha256")\n'
-        '                counter = modes.CTR(nonce + b"\\0\\0\\0\\2")\n'
-        "                plain = C(algorithms.AES(own), counter).decryptor()\n"
-        "                return plain.update(sealed[:-16])",
+        SALTED,
+        '    return AESGCM(hmac.digest(key, salt + b"\\x01", "sha256"))',
+        "    from cryptography.hazmat.primitives.ciphers import Cipher as C\n"
+        "    from cryptography.hazmat.primitives.ciphers import algorithms, modes\n"
+        '    own = hmac.digest(key, salt + b"\\x01", "sha256")\n'
+        "    class Unchecked:\n"
+        "        encrypt = AESGCM(own).encrypt\n"
+        "        def decrypt(self, nonce, sealed, associated):\n"
+        '            counter = modes.CTR(nonce + b"\\0\\0\\0\\2")\n'
+        "            return C(algorithms.AES(own), counter).decryptor().update(sealed[:-16])\n"
+        "    return Unchecked()",
         "test_attack_seals.py::flipped_bit and gcm",
+    ),
+    Guard(
+        "a salt's seals are counted",
+        SALTED,
+        "self._left <= 0 or",
+        "",
+        "../unit/test_salted.py::no_more_cookies",
+    ),
+    Guard(
+        "a salt is one process's",
+        SALTED,
+        " or self._process != os.getpid()",
+        "",
+        "../unit/test_salted.py::forked",
+    ),
+    Guard(
+        "a nonce is one seal's",
+        SALTED,
+        "        nonce = os.urandom(NONCE)",
+        "        nonce = salt[:NONCE]",
+        "../unit/test_salted.py::no_nonce_comes_twice",
+    ),
+    Guard(
+        "what is kept of salts has a bound",
+        SALTED,
+        "if len(self._opening) >= MOST_KEPT:",
+        "if False:",
+        "../unit/test_salted.py::has_a_bound",
+    ),
+    Guard(
+        "only a salt that has opened something is kept",
+        SALTED,
+        "            plain = _opened(cipher, nonce, sealed, associated)\n",
+        "            plain = _opened(cipher, nonce, sealed, associated)\n"
+        "            self._keep(salt, cipher)\n",
+        "../unit/test_salted.py::leave_no_trace",
     ),
     Guard(
         "what comes from the future is refused",
