@@ -219,6 +219,17 @@ def test_ids_may_begin_like_options(site: Site, ask: Ask) -> None:
     assert (status, out) == (0, "3 sessions revoked\n")
 
 
+@pytest.mark.parametrize("before", [[], ["--keys"], ["--json"]])
+def test_an_id_like_an_option_is_shown(site: Site, ask: Ask, before: list[str]) -> None:
+    """Wherever it stands among the options, such an id is one."""
+    [draft] = drafts_of("ann", 1, sid="-" + "y" * 21)
+    site.make(draft)
+    status, out, _ = ask("sessions", "show", *before, draft.sid, *site.options)
+
+    assert status == 0
+    assert draft.sid in out
+
+
 def test_revoking_says_what_was_not_there(site: Site, ask: Ask) -> None:
     """An id that nobody has gives status 1, and the others are revoked; all of them need a yes."""
     [draft] = drafts_of("ann", 1)

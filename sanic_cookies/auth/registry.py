@@ -47,6 +47,7 @@ class SessionInfo:
     current: bool
 
 
+ANYBODY: Any = object()  # not None, which is what `current_user()` says of a stranger
 Place = tuple[Record, Identity | None]  # a session of a user, and the login that it holds
 
 
@@ -94,12 +95,13 @@ class UserSessions(Session):
         living = await self._going_on(places)
         return [_info(record, login, current) for record, login in reversed(living)]
 
-    async def revoke(self, sid: str, user: Any = None) -> bool:
+    async def revoke(self, sid: str, user: Any = ANYBODY) -> bool:
         """End a login now, in all interfaces, without waiting for its lock.
 
         Args:
             sid: Its public id.
-            user: End it only if it is this user's; None for anybody's.
+            user: End it only if it is this user's, so nothing if that is None; by default
+                anybody's.
 
         Returns:
             Whether there was such a session, with somebody logged in.
@@ -117,7 +119,7 @@ class UserSessions(Session):
             return False
         if record is None or record.user_key is None:
             return False
-        if user is not None and record.user_key != self.user_key(user):
+        if user is not ANYBODY and (user is None or record.user_key != self.user_key(user)):
             return False
         return await self._end(record)
 

@@ -27,6 +27,7 @@ UserKey = Callable[[Any], Any]
 MAX_AGENT = 200  # characters of a user agent that are kept
 MAX_ADDRESS = 64  # characters; an IPv6 address with its zone takes fewer
 MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
+_HASHED = "sha256:"
 
 
 class AuthOptions(SessionOptions, total=False):
@@ -169,7 +170,7 @@ class AuthSession(Gatekeeper):
                 idle=self.remember_expiry if remember_me else None,
                 persistent=remember_me,
                 remembered=bool(remember_me),
-                agent=request.headers.get("user-agent", "")[:MAX_AGENT],
+                agent=_text(request.headers.get("user-agent", ""), MAX_AGENT),
                 address=_address(request),
             )
             sess.become(identity, keep_data=not reset_session)
@@ -246,7 +247,12 @@ class AuthSession(Gatekeeper):
 
 def _address(request: Request) -> str:
     """Return who connects, or whom a trusted proxy names (an IPv6 address in brackets)."""
-    return (request.remote_addr or request.ip).strip("[]")[:MAX_ADDRESS]
+    return _text((request.remote_addr or request.ip).strip("[]"), MAX_ADDRESS)
+
+
+def _text(given: str, most: int) -> str:
+    """Return what a header said, shortened; bytes that were no text become question marks."""
+    return given[:most].encode("utf-8", "replace").decode()
 
 
 def _limit(options: Options) -> Limit | None:
@@ -259,21 +265,24 @@ def _limit(options: Options) -> Limit | None:
     return Limit(options.number("max_sessions", 1), evict=action == "evict_oldest")
 
 
-def default_user_key(user: Any) -> str | None:
-    """Return the index key of `user`: the value itself, or its "user_id" or "id".
+def default_user_key(user: Any) -> Any:
+    """Return what `user` is found by: the value itself, or its "user_id" or "id".
 
     None for a user that has none; its sessions are not listed.
     """
     if isinstance(user, dict):
-        user = user.get("user_id", user.get("id"))
-    return _index_key(user)
+        return user.get("user_id", user.get("id"))
+    return user
 
 
 def _index_key(key: Any) -> str | None:
-    """Return `key` as a text that every store can index: short, and without NUL."""
+    """Return `key` as a text that every store can index: short, and without NUL.
+
+    One that looks like what long ones are turned into is turned, too: no name is another's.
+    """
     if key is None:
         return None
     text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
-    if len(text) > MAX_USER_KEY or "\0" in text:
-        return "sha256:" + sha256(text.encode()).hexdigest()
+    if len(text) > MAX_USER_KEY or "\0" in text or text.startswith(_HASHED):
+        return _HASHED + sha256(text.encode()).hexdigest()
     return text

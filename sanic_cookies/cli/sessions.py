@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # As `Session` and `AuthSession` are called unless told otherwise.
 NAMES = ("session", "auth_session")
+_FLAGS = ("--", "--json", "--all", "--yes", "--keys", "--help")  # options without a value
 _SID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -49,7 +50,7 @@ def ids_last(argv: Sequence[str]) -> list[str]:
     ids: list[str] = []
     others: list[str] = []
     for before, word in zip(["", *argv], argv, strict=False):
-        is_value = before.startswith("--") and before not in ("--", "--json", "--all", "--yes")
+        is_value = before.startswith("--") and before not in _FLAGS
         is_id = _SID.fullmatch(word) and not is_value
         (ids if is_id else others).append(word)
     return [*others, "--", *ids] if ids and "--" not in others else list(argv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as stdlib_json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -412,6 +413,8 @@ async def test_data_written_in_the_same_block_are_dropped_too(lab: AuthLab) -> N
         ({"id": 7}, "7"),
         ({"user_id": "u", "id": 7}, "u"),
         ({"name": "ann"}, None),
+        ("x" * 256, f"sha256:{sha256(b'x' * 256).hexdigest()}"),
+        ("sha256:0", f"sha256:{sha256(b'sha256:0').hexdigest()}"),  # or it could name another one
     ],
 )
 async def test_user_key_by_default(user: Any, key: str | None) -> None:

@@ -20,6 +20,7 @@ from sanic_cookies import (
 )
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.base import Interface
+from wire import ask
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])
@@ -134,6 +135,18 @@ async def test_a_place_has_an_address_of_either_kind(
     assert abs(place["created_at"] - began) < 60
 
 
+async def test_a_browser_may_call_itself_anything(indexed: Interface, user: str) -> None:
+    """Bytes that are no text in the User-Agent keep nobody from signing in."""
+    async with serve(make(indexed)) as url, Browser(url) as browser:
+        reply = await ask(url, f"/login/{user}", b"User-Agent: Lynx \xff\xc3")
+        assert reply.status == 200
+        [line] = reply.set_cookies
+        browser.cookies["auth_session"] = line.partition("=")[2].partition(";")[0]
+        [place] = (await browser.get("/places")).json()
+
+    assert place["user_agent"] == "Lynx ??"
+
+
 async def test_a_remembered_login_can_be_revoked(indexed: Interface, user: str) -> None:
     """A persistent cookie is as good as the record that it names, and that is gone."""
     async with serve(make(indexed)) as url:
@@ -202,6 +215,17 @@ async def test_revoke_ends_nobody_else_s(indexed: Interface, user: str) -> None:
         assert (await mine[0].get("/revoke/nonsense")).json() is False
         assert await whoami(theirs) == [user + "x"]
         await close(mine + theirs)
+
+
+async def test_nobody_revokes_nothing(indexed: Interface, user: str) -> None:
+    """Who is not logged in ends nobody's session by its public id, which is no secret."""
+    async with serve(make(indexed)) as url, Browser(url) as stranger:
+        theirs = await signed_in(url, user, 1)
+        victim = theirs[0].cookies["auth_session"].partition(".")[0]
+
+        assert (await stranger.get(f"/revoke/{victim}")).json() is False
+        assert await whoami(theirs) == [user]
+        await close(theirs)
 
 
 async def test_logout_others_keeps_the_present_one(indexed: Interface, user: str) -> None:
