@@ -123,7 +123,7 @@ class SessionDict(SessionEnding):
         self._undestroyed = None
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
-            await self._end_lease()  # what was read cannot be decoded
+            self._give_lease_back()  # what was read cannot be decoded
             self._let_go()
         if changes:
             if changes.ended:
@@ -198,10 +198,6 @@ class SessionDict(SessionEnding):
             raise
         finally:
             self._left()
-
-    def _give_lease_back(self) -> None:
-        if self._lease is not None:
-            self._runtime.background.spawn(self._return(self._lease))
 
     def _left(self) -> None:
         self._let_go()

@@ -132,6 +132,7 @@ class SessionLocker(SessionReader):
         if self._status is Status.LIVE:
             self._hold = hold
         else:
+            self._give_lease_back()  # it was left to us, and our token is not the session's any more
             hold.release()
         return waited
 
@@ -226,6 +227,12 @@ class SessionLocker(SessionReader):
                 return True  # unknown; the commit will find out
 
         hold.keep_renewed(settings.lease / 3, renew, self._runtime.background.spawn)
+
+    def _give_lease_back(self) -> None:
+        """Give the lease back without waiting for it; nothing happens if there is none."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._runtime.background.spawn(self._return(lease))
 
     async def _return(self, lease: Lease) -> None:
         """Give a lease back; if the store does not listen, the lease ends by itself."""

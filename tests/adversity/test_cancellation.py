@@ -14,7 +14,7 @@ from bare import bare_session, begin, request_with
 from lab import until
 from sanic_cookies import Session, SessionDict, SessionStoreError
 from sanic_cookies.interfaces.base import Interface, SupportsLease
-from sanic_cookies.record import Claim, Granted
+from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.session_dict import locker
 from sanic_cookies.testing.faults import Faulty
 from sanic_cookies.token import Token
@@ -308,3 +308,59 @@ async def test_who_comes_after_an_unanswered_save_reads_anew(
     await asyncio.wait_for(second, 10)
 
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
+
+
+async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: Interface) -> None:
+    """A token whose grace ends while it waits begins anew, and keeps nobody out of the session."""
+    grace = 0.3
+    session = bare_session(interface, renew_every=0.001, rotation_grace=grace)
+    old = await begin(session, n=0)
+    new = None
+    while new is None or new.value == old:  # it takes a millisecond until a new one is due
+        async with request_with(session, old) as first:
+            first["n"] += 1
+        new = first._token
+    late = request_with(session, old)
+
+    async def come_late() -> None:
+        async with late:
+            assert dict(late) == {}
+            late["n"] = 1
+
+    async with request_with(session, old) as holder:
+        waiting = asyncio.create_task(come_late())
+        await until(lambda: session.runtime.locks.waiting == 1)
+        await asyncio.sleep(grace)  # by the store's clock
+        holder["n"] += 1
+    await waiting
+
+    assert session.stats()["passed_on"] == 1
+    assert late.sid != new.sid
+    assert await is_free(interface, new, within=1)
+    await quiet(session)
+
+
+async def test_who_is_cancelled_at_an_unreadable_session_locks_nobody_out(
+    interface: Interface,
+) -> None:
+    """Cancelled as it gives an unreadable session back, a request keeps neither lock nor lease."""
+    faulty = Faulty(interface)
+    session = bare_session(faulty)
+    cookie = await begin(session, n=0)
+    token = Token.parse(cookie)
+    assert token is not None
+    junk = Draft("session", token.sid, 2, token.secret_hash, b"no payload of ours", 60)
+    assert await interface.save(junk) is Outcome.SAVED
+    faulty.delay("release", 0.1)
+
+    async def block() -> None:
+        async with request_with(session, cookie):
+            pass
+
+    task = asyncio.create_task(block())
+    await until(lambda: faulty.calls["release"] == 1)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert await is_free(interface, token, within=1)
+    await quiet(session)
