@@ -132,7 +132,7 @@ class SessionLocker(SessionReader):
         if self._status is Status.LIVE:
             self._hold = hold
         else:
-            self._give_lease_back()  # it was left to us, and our token is not the session's any more
+            self._give_lease_back()  # left to us, whose token is not the session's any more
             hold.release()
         return waited
 
