@@ -81,7 +81,12 @@ async def watch(
 
     async def guard() -> None:
         nonlocal closed
-        why, text = await _end_of(session, request, seconds, code, alive)
+        try:
+            why, text = await _end_of(session, request, seconds, code, alive)
+        except Exception:
+            # An unwatched socket must neither go on nor wait for a first look that never comes.
+            logger.exception("%s: a socket cannot be watched", session.name)
+            why, text = FAILED, FAILED_TEXT
         closed = True
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_SECONDS):

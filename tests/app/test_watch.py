@@ -18,6 +18,7 @@ from auth_lab import AuthLab, Clock
 from harness import Browser
 from lab import until
 from sanic_cookies import InMemory, watch
+from sanic_cookies.interfaces.base import Hear
 
 NEVER = 600.0
 ENDED = (1008, "session ended")
@@ -143,6 +144,26 @@ async def test_what_ends_here_is_seen_at_once(
         await until(lambda: site.left == 1)
         assert site.watched == 0
         assert site.failures == []
+
+
+class Deaf(InMemory):
+    """A store of somebody's own, which fails when it is to tell of news."""
+
+    def listen(self, name: str, hear: Hear) -> None:
+        raise RuntimeError("no channel")
+
+
+async def test_a_watcher_that_cannot_begin_closes_its_socket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A socket that cannot be watched is closed: its handler neither waits for ever nor runs."""
+    async with Site(Deaf()) as site:
+        await site.login("ann")
+        async with site.dial() as ws:
+            assert await closing(ws) == (1011, "session unavailable")
+        await until(lambda: site.left == 1)
+        assert site.entered == 0
+        assert "RuntimeError: no channel" in caplog.text
 
 
 async def test_what_ends_elsewhere_is_seen_by_looking(shared_master: Any) -> None:
