@@ -29,6 +29,8 @@ Data = dict[str, Any]
 Upgrade = Callable[[Data, int], Mapping[str, Any]]
 
 _ABSENT = object()
+# How those errors of msgspec begin that name types and fields only.
+_QUOTES_NONE = ("Expected `", "Object missing required field `", "Encoding objects of type ")
 
 
 class _Loaded(NamedTuple, Generic[T]):
@@ -152,9 +154,9 @@ class Typed(Generic[T]):
                 base = dict(self._upgrade(base, version))
             return _Loaded(stored, base, self._made_of(base))
         except (msgspec.ValidationError, SessionShapeMismatch) as error:
-            mismatch = SessionShapeMismatch(f"no {self._model.__name__}: {error}")
+            mismatch = SessionShapeMismatch(f"no {self._model.__name__}: {_told(error)}")
             if self._on_mismatch == "raise":
-                raise mismatch from error
+                raise mismatch from None
             logger.warning("a session is %s; it begins anew", mismatch.detail)
             rest = {key: value for key, value in stored.items() if key not in self._fields}
             return _Loaded(stored, rest, self._made_of({}), fits=False)
@@ -172,7 +174,8 @@ class Typed(Generic[T]):
             after = _plain(loaded.model)
             self._made_of(after)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
-            raise SessionShapeMismatch(f"the block left no {self._model.__name__}") from error
+            detail = f"the block left no {self._model.__name__}: {_told(error)}"
+            raise SessionShapeMismatch(detail) from None
         if not loaded.fits and _same(before, after):
             return loaded.stored
         final = {key: value for key, value in loaded.base.items() if key not in self._fields}
@@ -193,6 +196,16 @@ def _fields_of(model: Any) -> list[str]:
     if keys is None:
         raise SessionConfigError("Typed() takes a dataclass, a TypedDict or a msgspec.Struct")
     return sorted(keys | model.__optional_keys__)
+
+
+def _told(error: Exception) -> str:
+    """Return what does not fit, and where; never the value, which some errors quote."""
+    if isinstance(error, SessionShapeMismatch):
+        return error.detail
+    what, _, where = str(error).rpartition(" - at ")
+    if not where.startswith("`$"):
+        what, where = str(error), "the data"
+    return f"{what if what.startswith(_QUOTES_NONE) else 'a value that may not be'}, at {where}"
 
 
 def _data_of(session: Session, sess: Mapping[str, Any]) -> Data:

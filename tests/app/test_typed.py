@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pytest
@@ -166,6 +166,52 @@ async def test_or_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
         assert await lab.stored() == {"items": ["pen"], "other": 1}
     assert "begins anew" in caplog.text
     assert "book" not in caplog.text
+
+
+@dataclass
+class Choice:
+    """Fields whose errors would quote what was found: of msgspec, and of the class itself."""
+
+    size: Literal["s", "m"] = "s"
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code:
+            raise ValueError(f"no such code: {self.code}")
+
+
+@pytest.mark.parametrize("how", ["raise", "reset"])
+@pytest.mark.parametrize("key", ["size", "code"])
+async def test_no_value_is_logged(how: Any, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the error nor its traceback nor the line in the log quotes what was found."""
+    view = Typed(Choice, on_mismatch=how)
+
+    async def look(request: Request) -> None:
+        await view.peek(request)
+
+    async def spoil(request: Request) -> None:
+        async with view(request) as choice:
+            setattr(choice, key, "S3CR3T")
+
+    async with Lab() as lab:
+        await lab.put(**{key: "S3CR3T"})
+        looked = await lab.visit(body_of(look))
+        await lab.put(**{key: "s" if key == "size" else ""})
+        spoilt = await lab.visit(body_of(spoil))
+
+        assert (looked.status_code, spoilt.status_code) == (200 if how == "reset" else 500, 500)
+    assert "Choice" in caplog.text
+    assert "S3CR3T" not in caplog.text
+
+
+async def test_data_of_a_newer_release_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says by which version old code has been met."""
+    newer = Typed(Cart, name="cart", version=2, upgrade=lambda data, version: data)
+    older = Typed(Cart, name="cart", on_mismatch="reset")
+    async with Lab() as lab:
+        await lab.do(body_of(lambda request: add(request, newer)))
+        await lab.do(body_of(lambda request: add(request, older)))
+    assert "version 2 is of a newer release" in caplog.text
 
 
 async def test_what_a_block_leaves_must_fit() -> None:
