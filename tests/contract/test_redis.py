@@ -296,3 +296,36 @@ async def test_another_type_is_unreadable_without_scripts(
 
     with pytest.raises(RecordUnreadable):
         await STEPS[name](interface, draft)
+
+
+class Slow(redis.asyncio.Redis):
+    """A client of somebody's own, which can be held up before a command that a test counts."""
+
+    before_next: Callable[[], Awaitable[object]] | None = None
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        reply = await super().execute_command(*args, **options)
+        then, self.before_next = self.before_next, None
+        if then is not None:
+            await then()
+        return reply
+
+
+async def test_list_hides_nobody_when_others_mend_it_meanwhile(
+    interface: Redis, redis_url: str, prefix: str
+) -> None:
+    """Of a user with very many sessions all are found, whatever leaves the index meanwhile."""
+    drafts = [new_draft(user_key="ann", age=1000 - number) for number in range(250)]
+    for draft in drafts:
+        await interface.create(draft)
+
+    async def end_some() -> None:
+        for draft in drafts[:60]:
+            await interface.delete(draft.name, draft.sid)
+        assert len(await interface.records_of("contract", "ann")) == 190
+
+    async with Slow.from_url(redis_url) as client, opened(Redis(client, prefix=prefix)) as slow:
+        client.before_next = end_some
+        found = {record.sid for record in await slow.records_of("contract", "ann")}
+
+    assert found >= {draft.sid for draft in drafts[60:]}

@@ -230,16 +230,16 @@ class Redis:
         """See `SupportsIndex.records_of`; what the index names wrongly is taken out of it."""
         if self._on_cluster:
             return await self._records_on_cluster(name, user_key)
-        index, user = self._index(name, user_key), mark(user_key)
+        place = self._index(name, user_key), mark(user_key), self._key(name, ""), _READ_AT_ONCE
+        # The index is read once: page by page, what others take out meanwhile would hide some.
+        more, *found = await self._run(RECORDS_OF, *place)
+        for start in range(0, len(more), _READ_AT_ONCE):
+            some = more[start : start + _READ_AT_ONCE]
+            found += (await self._run(RECORDS_OF, *place, *some))[1:]
         records: list[Record] = []
-        first, looked = 0, _READ_AT_ONCE
-        while looked == _READ_AT_ONCE:
-            place = user, self._key(name, ""), first, _READ_AT_ONCE
-            looked, *found = await self._run(RECORDS_OF, index, *place)
-            first += len(found)
-            for sid, *fields in found:
-                with suppress(RecordUnreadable):
-                    records.append(read_record(name, sid.decode(), fields))
+        for sid, *fields in found:
+            with suppress(RecordUnreadable):
+                records.append(read_record(name, sid.decode(), fields))
         return sorted(records, key=lambda record: record.created_at)
 
     async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:
