@@ -131,13 +131,16 @@ def unpack(codec: Codec, payload: bytes) -> Content:
     """
     tree = codecs.decode(codec, payload)
     try:
-        if tree["v"] != FORMAT or not isinstance(tree["d"], dict):
+        data = tree["d"]
+        if tree["v"] != FORMAT or not isinstance(data, dict):
             raise RecordUnreadable("unknown format")
+        if len(tree) == 2:
+            return Content(data)  # as most are: nobody's, and without a lifetime of their own
         who, life, extra = tree.get("i"), tree.get("l"), tree.get("x")
         if "x" in tree and not (extra and isinstance(extra, dict)):
             raise RecordUnreadable("unknown format")
         return Content(
-            data=tree["d"],
+            data,
             identity=None if who is None else Identity(*_checked(who, _Who)),
             life=None if life is None else Life(*_checked(life, _Life)),
             extra=extra or {},

@@ -171,16 +171,15 @@ def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
 
 
 def _values(headers: Iterable[bytes], name: str) -> list[str]:
-    wanted = name.encode()
-    found = []
-    for header in headers:
-        if wanted not in header:
-            continue
-        for pair in header.split(b";"):
-            key, _, value = pair.partition(b"=")
-            if key.strip(_BLANK) == wanted:
-                found.append(value.strip(_BLANK).decode("latin-1"))
-    return found
+    find = _pair(name).findall
+    return [value.strip(_BLANK).decode("latin-1") for header in headers for value in find(header)]
+
+
+@lru_cache(maxsize=64)
+def _pair(name: str) -> re.Pattern[bytes]:
+    """Return what finds the values of one cookie; its bare name, without "=", has an empty one."""
+    named = rb"(?:\A|;)[ \t]*" + re.escape(name.encode())
+    return re.compile(named + rb"[ \t]*(?:=([^;]*)|(?=;|\Z))")
 
 
 def cookie_name_of(line: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from msgspec import Struct
 
@@ -60,21 +61,21 @@ class Span(Struct, frozen=True, gc=False):
 def span(policy: Policy, content: Content, age: float) -> Span:
     """Return the lifetime of a session that is `age` seconds old."""
     who, life = content.identity, content.life
-    idle, persistent = policy.idle, policy.persistent
-    ends = [] if policy.absolute is None else [policy.absolute]
+    idle, end, persistent = policy.idle, policy.absolute, policy.persistent
     if who is not None:
         idle = who.idle or idle
         # A login from before the policy changed may have no end left but the policy's.
         limit = policy.absolute if who.limit is None and idle is None else who.limit
-        ends = [] if limit is None else [who.since + limit]
+        end = None if limit is None else who.since + limit
         persistent = persistent if who.persistent is None else who.persistent
     if life is not None:
         idle, persistent = _own_idle(life, idle, persistent)
         if life.end is not None:
-            ends.append(life.end)
-    lifetime = min(ends) - age if ends else None
-    left = [seconds for seconds in (idle, lifetime) if seconds is not None]
-    return Span(idle, lifetime, min(left), persistent)
+            end = life.end if end is None else min(end, life.end)
+    if end is None:
+        return Span(idle, None, inf if idle is None else idle, persistent)
+    lifetime = end - age
+    return Span(idle, lifetime, lifetime if idle is None else min(idle, lifetime), persistent)
 
 
 def _own_idle(life: Life, idle: float | None, persistent: bool) -> tuple[float | None, bool]:

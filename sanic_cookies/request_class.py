@@ -22,7 +22,10 @@ class Sessions(Protocol):
     def adopt(self, request: Request, ctx: Any) -> Exchange:
         """Put the sessions onto the context of a request; nothing is parsed or read."""
 
-    async def flush(self, request: Request, response: Any) -> Any:
+    def unsaved(self, ctx: Any) -> list[Any]:
+        """Return the sessions of a request that have something to do before its response goes."""
+
+    async def flush(self, request: Request, unsaved: list[Any], response: Any) -> Any:
         """Save what was changed without the lock; return the response to send."""
 
 
@@ -65,7 +68,9 @@ class _WithSessions(Request):
         if response is None:
             response = HTTPResponse(**options)
         if hasattr(response, "headers"):
-            response = await self._sessions.flush(self, response)
+            unsaved = self._sessions.unsaved(super().ctx)
+            if unsaved:
+                response = await self._sessions.flush(self, unsaved, response)
             # From here on Sanic may be sending: what other middlewares write is not saved.
             exchange.begun = True
             if others:

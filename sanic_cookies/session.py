@@ -282,7 +282,8 @@ class Session:
     def make(self, exchange: Exchange) -> SessionDict:
         """Return the session of one request."""
         factory = self.settings.store_factory or SessionDict
-        sess: SessionDict = factory(self.runtime, exchange)
+        # Attached it is, or there would be no request: `runtime` need not be asked for that.
+        sess: SessionDict = factory(self._runtime or self.runtime, exchange)
         return sess
 
     async def look(self, request: Request) -> float | None:

@@ -128,23 +128,26 @@ class Wiring:
         """Put the sessions onto the context of a request; nothing is parsed or read."""
         exchange = Exchange(request)
         for session in self.sessions:
-            setattr(ctx, session.name, session.make(exchange))
+            setattr(ctx, session.settings.name, session.make(exchange))
         return exchange
 
-    async def flush(self, request: Request, response: Any) -> Any:
+    def unsaved(self, ctx: Any) -> list[SessionDict]:
+        """Return the sessions of a request that have something to do before its response goes."""
+        found = (getattr(ctx, session.settings.name, None) for session in self.sessions)
+        return [each for each in found if isinstance(each, SessionDict) and each.needs_closing]
+
+    async def flush(self, request: Request, unsaved: list[SessionDict], response: Any) -> Any:
         """Save what was changed without the lock; return the response to send.
 
         Sanic swallows what is raised here, so a failure becomes the answer that raising it in the
         handler would have given.
         """
         failure: Exception | None = None
-        for session in self.sessions:
-            sess = getattr(request.ctx, session.name, None)
-            if isinstance(sess, SessionDict) and sess.needs_closing:
-                try:
-                    await sess.close(response.status)
-                except Exception as error:  # noqa: BLE001 - it becomes the response
-                    failure = failure or error
+        for sess in unsaved:
+            try:
+                await sess.close(response.status)
+            except Exception as error:  # noqa: BLE001 - it becomes the response
+                failure = failure or error
         return response if failure is None else await self._answer(request, failure)
 
     async def _answer(self, request: Request, error: Exception) -> Any:

@@ -31,6 +31,7 @@ class BoundFanOut(FanOut):
         self._on_error, self._background = shared._on_error, shared._background
         self._leased, self._indexed = shared._leased, shared._indexed
         self._telling, self.has_others = shared._telling, shared.has_others
+        self.is_repeatable = shared.is_repeatable
         self.lives_in_cookie = False  # what did is bound now
         self._cookies: list[tuple[str, BoundInterface]] = []
         guards = [shared._master, *shared._all_others]

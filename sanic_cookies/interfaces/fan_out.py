@@ -89,6 +89,10 @@ class FanOut:
         self._telling = master if isinstance(master, SupportsNews) else None
         self.lives_in_cookie = any(self._in_cookies)
         self.has_others = bool(self._all_others)
+        # Whether a write that was cut off may be made again, since that changes nothing: so it is
+        # where one step of one store writes. A store that never waits is never cut off.
+        waits = self._leased is None and not self._master.never_waits
+        self.is_repeatable = not (self.has_others or waits)
 
     def _guard(self, interface: Interface | LivesInCookie, *, is_master: bool) -> Guard:
         label = type(interface).__name__
@@ -127,14 +131,6 @@ class FanOut:
     def interfaces(self) -> list[Interface | LivesInCookie]:
         """The master, then the others in the order they were added."""
         return [self._master.interface, *(guard.interface for guard in self._all_others)]
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether a write that was cut off may be made again: it changes nothing then.
-
-        So it is where one step of one store writes. A store that never waits is never cut off.
-        """
-        return not self.has_others and (self._leased is not None or self._master.never_waits)
 
     @property
     def is_shared(self) -> bool:
@@ -236,7 +232,7 @@ class FanOut:
             outcome = await master.call(commit, draft, token, release, seconds, budget=budget)
         else:
             outcome = await master.call(master.interface.save, draft, budget=budget)
-        if outcome is Outcome.SAVED:
+        if self._others and outcome is Outcome.SAVED:
             await self._spread(copy or draft)
         return outcome
 

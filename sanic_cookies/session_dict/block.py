@@ -22,9 +22,7 @@ from typing import Self
 from .. import expiry
 from ..content import Content, Identity
 from ..errors import SessionNotLoaded, SessionStoreError
-from ..exchange import Exchange
 from ..record import Record
-from ..runtime import Runtime
 from .ending import SessionEnding
 from .mapping import MIXED, Status, warn
 from .plan import Act, Plan
@@ -35,10 +33,6 @@ class SessionDict(SessionEnding):
 
     _doomed_before: tuple[str, ...] = ()
     _closing = False
-
-    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Made by `Session` for each request; nothing is parsed or read here."""
-        super().__init__(runtime, exchange)
 
     # Enter.
 
@@ -261,8 +255,12 @@ class SessionDict(SessionEnding):
 
     @property
     def needs_closing(self) -> bool:
-        """Whether there may be something to do with the response."""
-        return self._owner is None and (self._accessed or self._must_save())
+        """Whether there is something to do with the response."""
+        if self._owner is not None:
+            return False
+        if self._must_save():
+            return True
+        return self._accessed and bool(self._doomed or self.is_modified or self._may_touch())
 
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.
@@ -280,25 +278,29 @@ class SessionDict(SessionEnding):
         if self._doomed or self._must_save() or self.is_modified:
             async with self:
                 self._renew = self._renew or self._must_save()
-        elif self._status is Status.LIVE:
-            await self._touch()
+        elif self._record is not None and self._may_touch():
+            await self._touch(self._record)
 
     def _must_save(self) -> bool:
         if not self._runtime.settings.save_every_request or self._written:
             return False
         return self._located_credential() is not None
 
-    async def _touch(self) -> None:
-        """Move the expiry if enough idle time has passed; a failure is not worth an error."""
+    def _may_touch(self) -> bool:
+        """Say whether enough of the idle time may have passed to move the expiry.
+
+        What was left at the last use is never more than the idle time: that settles it for most.
+        """
         record = self._record
         if record is None or self._written:
-            return
-        unseen = record.now - record.last_seen
-        # What was left at the last use is never more than the idle time: that settles it for most.
-        if unseen * expiry.TOUCH_FRACTION < record.expires_at - record.last_seen:
-            return
+            return False
+        last = record.last_seen
+        return (record.now - last) * expiry.TOUCH_FRACTION >= record.expires_at - last
+
+    async def _touch(self, record: Record) -> None:
+        """Move the expiry if enough idle time has passed; a failure is not worth an error."""
         span = self._span()
-        if not span.touch_due(unseen) or span.ttl <= 0:
+        if not span.touch_due(record.now - record.last_seen) or span.ttl <= 0:
             return
         with suppress(SessionStoreError):
             name = self._runtime.settings.name

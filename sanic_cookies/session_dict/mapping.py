@@ -258,6 +258,9 @@ class SessionMapping(MutableMapping[str, Any]):
             warn(UNLOCKED)
 
     def _reading(self) -> Content:
+        content = self._content
+        if content is not None and self._owner is not None:
+            return content  # in a block all has been settled
         self._look()
         self._warn_if_unlocked()
         content = self._known()
@@ -270,6 +273,8 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def _writing(self) -> Content | None:
         """Return what to write to; None if nothing has been read to write into."""
+        if self._content is not None and self._owner is not None:
+            return self._content
         self._look()
         self._warn_if_unlocked()
         if self._owner is None and self._exchange.begun:

@@ -9,7 +9,6 @@ Everything that speaks against a write is raised here, so what is refused has le
 from __future__ import annotations
 
 import logging
-import time
 
 from .. import content as contents
 from .. import expiry
@@ -29,55 +28,49 @@ class SessionPlanner(SessionLocker):
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""
         settings, content = self._runtime.settings, self._content or Content()
-        exists = self._status is Status.LIVE
-        payload = b"" if content.is_empty else contents.pack(settings.codec, content)
-        changed = payload != self._payload
-        age = self._age()
+        exists, empty = self._status is Status.LIVE, content.is_empty
+        payload = b"" if empty else contents.pack(settings.codec, content)
+        changed, age = payload != self._payload, self._age()
         span = expiry.span(settings.policy, content, age)
         periodic = exists and not self._rotate and self._renewal_due(age)
-        renew = self._rotate or self._renew or settings.save_every_request
-        if exists and self._record is not None:
-            unseen = self._record.now - self._record.last_seen
-            renew = renew or span.touch_due(unseen + time.monotonic() - self._read_at)
-        if self._exchange.begun and self._in_cookie and not changed:
+        rotate, renew = self._rotate or periodic, self._renew_due(span, age)
+        if not changed and self._exchange.begun and self._in_cookie:
             renew = self._rotate  # a touch would need a cookie, and is not worth an error
-        act = decide(
-            Situation(
-                exists=exists,
-                ended=self._status is Status.DEAD,
-                empty=content.is_empty,
-                expired=span.ttl <= 0,
-                changed=changed,
-                rotate=self._rotate or periodic,
-                renew=renew,
-            )
-        )
+        ended, expired = self._status is Status.DEAD, span.ttl <= 0
+        act = decide(Situation(exists, ended, empty, expired, changed, rotate, renew))
         if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
             raise self._lost("lease or max_hold were over before the block ended")
         if act is None or (self._rotate and self._muted):
             raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
         plan = Plan(
-            act=act,
-            payload=payload,
-            changed=changed,
-            span=span,
-            rotate=self._rotate or periodic,
-            periodic=periodic,
-            renew=renew,
+            act,
+            span,
+            payload,
+            changed,
+            rotate,
+            periodic,
+            renew,
             own_life=self._renew,
             release=release,
             user_key=self._user_key(content),
         )
-        self._check(plan, content)
+        if act is Act.SAVE or act is Act.CREATE:
+            self._check(plan, content)
         return plan
+
+    def _renew_due(self, span: expiry.Span, age: float) -> bool:
+        """Say whether the expiry is to move: it is asked for, or enough time has passed."""
+        if self._rotate or self._renew or self._runtime.settings.save_every_request:
+            return True
+        record = self._record
+        return record is not None and span.touch_due(record.created_at + age - record.last_seen)
 
     def _check(self, plan: Plan, content: Content) -> None:
         """Refuse what must not be written, before anything is."""
         settings = self._runtime.settings
-        if plan.act not in (Act.CREATE, Act.SAVE):
-            return
-        needs_cookie = plan.act is Act.CREATE or plan.rotate or self._in_cookie
-        if needs_cookie and self._exchange.begun:
+        if self._exchange.begun and (
+            plan.act is Act.CREATE or plan.rotate or self._in_cookie  # it needs a cookie
+        ):
             raise ResponseStarted
         if plan.changed and plan.payload is not None:
             contents.require_faithful(settings.codec, plan.payload, content)

@@ -47,8 +47,7 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        content = await self._view()
-        auth_key = self._runtime.settings.auth_key
+        content, auth_key = await self._view(), self._runtime.settings.auth_key
         if auth_key is None:
             return MappingProxyType(content.data)
         view = {key: value for key, value in content.data.items() if key != auth_key}

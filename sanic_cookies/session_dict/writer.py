@@ -244,16 +244,18 @@ class SessionWriter(SessionPlanner):
         spec, exchange = self._runtime.settings.cookie, self._exchange
         if exchange.begun:
             return
-        max_age = ceil(plan.span.ttl) if plan.span.persistent else None
+        persistent = plan.span.persistent
+        max_age = ceil(plan.span.ttl) if persistent else None
         if isinstance(self._store, BoundFanOut):
             for suffix, value in self._store.take_cookies():
                 exchange.send(spec, value, max_age, suffix)
             if self._store.master_lives_in_cookie:
                 return
         # A cookie that is to end with the browser from now on must lose the age that it had.
-        follows = plan.own_life or (plan.renew and plan.span.persistent)
-        due = plan.act is Act.CREATE or plan.rotate or follows
-        if due and self._token is not None and not self._muted:
+        follows = plan.own_life or (plan.renew and persistent)
+        if self._token is None or self._muted:
+            return
+        if follows or plan.rotate or plan.act is Act.CREATE:
             exchange.send(spec, self._token.value, max_age)
 
     def _remove_cookie(self) -> None:
