@@ -133,8 +133,12 @@ class Wiring:
 
     def unsaved(self, ctx: Any) -> list[SessionDict]:
         """Return the sessions of a request that have something to do before its response goes."""
-        found = (getattr(ctx, session.settings.name, None) for session in self.sessions)
-        return [each for each in found if isinstance(each, SessionDict) and each.needs_closing]
+        unsaved = []
+        for session in self.sessions:
+            sess = getattr(ctx, session.settings.name, None)
+            if isinstance(sess, SessionDict) and sess.needs_closing:
+                unsaved.append(sess)
+        return unsaved
 
     async def flush(self, request: Request, unsaved: list[SessionDict], response: Any) -> Any:
         """Save what was changed without the lock; return the response to send.

@@ -26,7 +26,7 @@ from .base import (
     SupportsLease,
     SupportsNews,
 )
-from .guard import BoundGuard, Budget, Guard, OnCall
+from .guard import AtOnce, BoundGuard, Budget, Guard, OnCall
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -101,7 +101,11 @@ class FanOut:
             self._report(label, operation, cause, is_master)
 
         timeout = self._timeout if is_master else OTHER_SECONDS
-        return Guard(interface, timeout, failed, self._on_call(label, is_master))
+        on_call = self._on_call(label, is_master)
+        guard = Guard(interface, timeout, failed, on_call)
+        if guard.never_waits and on_call is None:
+            return AtOnce(interface, timeout, failed)
+        return guard
 
     def _on_call(self, label: str, is_master: bool) -> OnCall | None:
         """Return what tells the meter of calls to one interface; None if nobody measures."""

@@ -23,7 +23,7 @@ logger = logging.getLogger("sanic_cookies")
 T = TypeVar("T")
 
 DOWN_SECONDS = 1.0
-# Who reads is told that a record is unreadable; a write to one is an error like others.
+# To others than these an unreadable record is an error like any.
 _READS = ("fetch", "acquire")
 
 OnFailure = Callable[[str, str], None]
@@ -156,8 +156,7 @@ class Guard:
                     result = await method(*args)
         except (SessionError, RecordUnreadable) as error:
             self._down_until, outcome = None, "ok"
-            if isinstance(error, RecordUnreadable) and method.__name__ not in _READS:
-                raise SessionStoreError("the record is unreadable") from error
+            _require_read(method.__name__, error)
             raise
         except Exception as error:
             outcome = "failed"
@@ -191,6 +190,20 @@ class Guard:
         logger.error("%s.%s failed: %s", self.label, operation, cause)
 
 
+class AtOnce(Guard):
+    """Calls an interface that never waits, where nobody measures: there is nothing to time."""
+
+    async def call(self, method: Callable[..., Awaitable[T]], *args: Any, budget: Budget) -> T:
+        """See `Guard.call`."""
+        try:
+            return await method(*args)
+        except (SessionError, RecordUnreadable) as error:
+            _require_read(method.__name__, error)
+            raise
+        except Exception as error:
+            raise self._failed(method.__name__, error, hurried=False) from error
+
+
 class BoundGuard(Guard):
     """Calls one request's own cookie; what is learned of the store behind it, all requests know."""
 
@@ -217,6 +230,12 @@ class BoundGuard(Guard):
     async def call(self, method: Callable[..., Awaitable[T]], *args: Any, budget: Budget) -> T:
         """See `Guard.call`."""
         return await self._shared.call(method, *args, budget=budget)
+
+
+def _require_read(operation: str, error: Exception) -> None:
+    """Have those only who read be told that a record is unreadable."""
+    if isinstance(error, RecordUnreadable) and operation not in _READS:
+        raise SessionStoreError("the record is unreadable") from error
 
 
 def _means_down(error: BaseException | None) -> bool:

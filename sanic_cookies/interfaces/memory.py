@@ -76,47 +76,48 @@ class InMemory:
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        return self._live(name, sid, self._now())
+        return self._shelf(name).live(sid, self._now())
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
-        now = self._now()
-        taken = self._live(draft.name, draft.sid, now)
+        now, shelf = self._now(), self._shelf(draft.name)
+        taken = shelf.live(draft.sid, now)
         if taken is not None:
             return taken.secret_hash == draft.secret_hash
-        self._shelf(draft.name).put(Record.begun(draft, now), None)
+        shelf.put(Record.begun(draft, now), None)
         return True
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        now = self._now()
-        record = self._live(draft.name, draft.sid, now)
+        now, shelf = self._now(), self._shelf(draft.name)
+        record = shelf.live(draft.sid, now)
         if record is None:
             return Outcome.GONE
         if record.version >= draft.version:
             return Outcome.STALE
-        self._shelf(draft.name).put(record.updated(draft, now), record)
+        shelf.put(record.updated(draft, now), record)
         return Outcome.SAVED
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        now = self._now()
-        record = self._live(name, sid, now)
+        now, shelf = self._now(), self._shelf(name)
+        record = shelf.live(sid, now)
         if record is None or record.version != version:
             return False
-        self._shelf(name).put(record.touched(now, ttl), record)
+        shelf.put(record.touched(now, ttl), record)
         return True
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        alive = self._live(name, sid, self._now()) is not None
-        self._shelf(name).drop(sid)
+        shelf = self._shelf(name)
+        alive = shelf.live(sid, self._now()) is not None
+        shelf.drop(sid)
         return alive
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
         """See `SupportsIndex.records_of`."""
         now, shelf = self._now(), self._shelf(name)
-        found = (self._live(name, sid, now) for sid in shelf.sids_of(user_key))
+        found = (shelf.live(sid, now) for sid in shelf.sids_of(user_key))
         mine = [each for each in found if each is not None and each.user_key == user_key]
         return sorted(mine, key=lambda record: record.created_at)
 
@@ -163,16 +164,6 @@ class InMemory:
             shelf = self._shelves[name] = _Shelf()
         return shelf
 
-    def _live(self, name: str, sid: str, now: float) -> Record | None:
-        row = self._shelf(name).rows.get(sid)
-        if row is None:
-            return None
-        record = _unpack(row)
-        if record.expires_at <= now:
-            return None
-        force_setattr(record, "now", now)  # nobody else has seen it yet
-        return record
-
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._sweep_every)
@@ -215,6 +206,17 @@ class _Shelf:
         # A set only where there is more than one: most users have one session, and a set of one
         # would be a third of what the session takes.
         self._users: dict[str, str | set[str]] = {}
+
+    def live(self, sid: str, now: float) -> Record | None:
+        """Return a record as it is read `now`; None if there is none, or it has expired."""
+        row = self.rows.get(sid)
+        if row is None:
+            return None
+        record = _unpack(row)
+        if record.expires_at <= now:
+            return None
+        force_setattr(record, "now", now)  # nobody else has seen it yet
+        return record
 
     def put(self, record: Record, former: Record | None) -> None:
         """Store `record` in place of a former one, if there is one that has not expired.

@@ -75,6 +75,7 @@ class Plan(Struct, frozen=True, gc=False):
         renew: Move the expiry.
         own_life: The session was given a lifetime, which its cookie has to follow.
         release: Give the lease up.
+        age: Seconds since the session began.
         user_key: Whose session it is, for the index.
     """
 
@@ -87,4 +88,5 @@ class Plan(Struct, frozen=True, gc=False):
     renew: bool = False
     own_life: bool = False
     release: bool = True
+    age: float = 0.0
     user_key: str | None = None

@@ -52,6 +52,7 @@ class SessionPlanner(SessionLocker):
             renew,
             own_life=self._renew,
             release=release,
+            age=age,
             user_key=self._user_key(content),
         )
         if act is Act.SAVE or act is Act.CREATE:

@@ -171,23 +171,25 @@ class SessionReader(SessionLifetime):
 
     def _judge(self, record: Record | None) -> None:
         """Settle what the request's session is, now that the store has spoken."""
-        was_live, self._read_at = self._status is Status.LIVE, time.monotonic()
-        status = self._standing(record, was_live)
-        if record is None or status is not Status.LIVE:
-            self._forget(status)
+        self._read_at, credential = time.monotonic(), self._credential
+        if record is None or credential is None:
+            self._forget(self._ended_status())
             return
-        self._failure = None
-        self._status, self._record = status, record
+        if not same(record.secret_hash, credential.secret_hash):
+            standing = self._standing(record, credential)
+            if standing is not Status.LIVE:
+                self._forget(standing)
+                return
+        self._status, self._record, self._failure = Status.LIVE, record, None
         if self._payload != record.payload:
             self._payload, self._content = record.payload, None
 
-    def _standing(self, record: Record | None, was_live: bool) -> Status:
-        credential = self._credential
-        ended = Status.DEAD if was_live else Status.NEW
-        if record is None or credential is None:
-            return ended
-        if same(record.secret_hash, credential.secret_hash):
-            return Status.LIVE
+    def _ended_status(self) -> Status:
+        return Status.DEAD if self._status is Status.LIVE else Status.NEW
+
+    def _standing(self, record: Record, credential: Credential) -> Status:
+        """Say what a session is to one whose secret is not, or no more, the current one."""
+        ended = self._ended_status()
         if not same(record.previous_hash, credential.secret_hash):
             self._suspect("wrong secret for a known session", record)
             return ended

@@ -109,11 +109,11 @@ class SessionWriter(SessionPlanner):
 
     def _announce(self, event: str, plan: Plan) -> None:
         """Tell listeners what has been stored; a login is one from now on only."""
-        emit, sid = self._runtime.emit, self.sid
-        emit(event, sid=sid, user_key=plan.user_key)
+        emit = self._runtime.emit
+        emit(event, sid=self.sid, user_key=plan.user_key)
         if self._logged_in:
             self._logged_in = False
-            emit("login", sid=sid, user_key=plan.user_key)
+            emit("login", sid=self.sid, user_key=plan.user_key)
 
     async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
         lease, settings = self._lease, self._runtime.settings
@@ -200,7 +200,7 @@ class SessionWriter(SessionPlanner):
             ttl=plan.span.ttl,
             renew=plan.renew or plan.rotate or record is None,
             lifetime=plan.span.lifetime,
-            age=self._age(),
+            age=plan.age,
             rotated=plan.rotate and record is not None,
             previous_hash=former,
             grace=settings.rotation_grace,
@@ -241,21 +241,20 @@ class SessionWriter(SessionPlanner):
 
     def _send_cookie(self, plan: Plan) -> None:
         """Send the cookie if it is new, or if its age has to follow the session's expiry."""
-        spec, exchange = self._runtime.settings.cookie, self._exchange
+        spec, exchange, store = self._runtime.settings.cookie, self._exchange, self._store
         if exchange.begun:
             return
         persistent = plan.span.persistent
         max_age = ceil(plan.span.ttl) if persistent else None
-        if isinstance(self._store, BoundFanOut):
-            for suffix, value in self._store.take_cookies():
+        if isinstance(store, BoundFanOut):
+            for suffix, value in store.take_cookies():
                 exchange.send(spec, value, max_age, suffix)
-            if self._store.master_lives_in_cookie:
+            if store.master_lives_in_cookie:
                 return
         # A cookie that is to end with the browser from now on must lose the age that it had.
         follows = plan.own_life or (plan.renew and persistent)
-        if self._token is None or self._muted:
-            return
-        if follows or plan.rotate or plan.act is Act.CREATE:
+        due = follows or plan.rotate or plan.act is Act.CREATE
+        if due and self._token is not None and not self._muted:
             exchange.send(spec, self._token.value, max_age)
 
     def _remove_cookie(self) -> None:

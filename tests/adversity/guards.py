@@ -220,7 +220,7 @@ GUARDS = [
         "interfaces/memory.py",
         '        """See `Interface.fetch`."""\n',
         '        """See `Interface.fetch`."""\n'
-        "        if self._live(name, sid, self._now()) is not None:\n"
+        "        if self._shelf(name).live(sid, self._now()) is not None:\n"
         "            self.touch\n",
         "test_attack_stores.py::costs_the_same",
     ),
