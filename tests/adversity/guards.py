@@ -48,8 +48,8 @@ GUARDS = [
     Guard(
         "a secret is proven",
         READER,
-        "if same(record.secret_hash, credential.secret_hash):",
-        "if True:",
+        "if not same(record.secret_hash, credential.secret_hash):",
+        "if False:",
         "test_attack_tokens.py::sid_without_its_secret and memory",
     ),
     Guard(
@@ -83,15 +83,15 @@ GUARDS = [
     Guard(
         "names are compared byte for byte",
         "cookies.py",
-        "if key.strip(_BLANK) == wanted:",
-        "if key.decode('utf-8', 'replace').strip() == name:",
+        r'named = rb"(?:\A|;)[ \t]*"',
+        r'named = rb"(?:\A|;)[^\w;]*"',
         "test_attack_headers.py::no_space",
     ),
     Guard(
         "names are compared in full",
         "cookies.py",
-        "if key.strip(_BLANK) == wanted:",
-        "if key.strip(_BLANK).lower().endswith(wanted.lower().removeprefix(b'__host-')):",
+        r'named = rb"(?:\A|;)[ \t]*" + re.escape(name.encode())',
+        r'named = rb"(?i)(?:\A|;)[^;=]*" + re.escape(name.encode().removeprefix(b"__Host-"))',
         "test_attack_headers.py::forged_name and memory",
     ),
     Guard(
