@@ -280,3 +280,14 @@ async def test_an_index_on_a_cluster_lives_on_with_use(
         assert await interface.save(following(draft, ttl=5000)) is Outcome.SAVED
 
     assert 4900 < await cluster.ttl(index) <= 5000
+
+
+async def test_an_index_on_a_cluster_stays_short(cluster: redis_asyncio.RedisCluster) -> None:
+    """On a cluster, too, the index of one who logs in and out does not name all that ever were."""
+    interface = Redis(cluster, prefix="short:")
+    for _ in range(300):
+        draft = new_draft(user_key="ann")
+        await interface.create(draft)
+        await interface.delete(draft.name, draft.sid)
+
+    assert await cluster.zcard(interface._index("contract", "ann")) < 50

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from sanic_cookies.interfaces import Redis
-from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
+from sanic_cookies.record import Draft, Granted, Limit, Outcome, RecordUnreadable
 from sanic_cookies.testing import following, new_claim, new_draft
 from sanic_cookies.token import Token
 from stores import opened
@@ -329,3 +329,34 @@ async def test_list_hides_nobody_when_others_mend_it_meanwhile(
         found = {record.sid for record in await slow.records_of("contract", "ann")}
 
     assert found >= {draft.sid for draft in drafts[60:]}
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_index_of_who_comes_and_goes_stays_short(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str, again: bool
+) -> None:
+    """However often a user has logged in and out, the index does not name all that ever were."""
+    for number in range(300):
+        draft = new_draft(user_key=None if again else "ann")
+        await interface.create(draft)
+        if again:  # a login into a session that is there
+            login = following(draft, user_key="ann", rotated=True, age=number)
+            assert await interface.save(login) is Outcome.SAVED
+        await interface.delete(draft.name, draft.sid)
+
+    # By chance, but this one is good: each login adds one and looks at two.
+    assert await client.zcard(await index_of(client, prefix)) < 50
+
+
+async def test_a_strange_key_keeps_nobody_from_logging_in(
+    interface: Redis, client: redis.asyncio.Redis, prefix: str
+) -> None:
+    """A key that holds something else is not one of the user's sessions, and counts as none."""
+    former, login = new_draft(user_key="ann", age=10), new_draft(user_key="ann")
+    await interface.create(former)
+    await client.set(f"{prefix}{former.name}:{former.sid}", "something else")
+
+    admission = await interface.admit(login, None, Limit(1, evict=False))
+
+    assert admission.outcome is Outcome.SAVED
+    assert [each.sid for each in await interface.records_of("contract", "ann")] == [login.sid]

@@ -302,6 +302,18 @@ class Redis:
             began = round((time.time() - draft.age) * 1000)
             life = draft.ttl if draft.lifetime is None else draft.lifetime
             await self._run(REMEMBER, index, draft.sid, began, ms(life))
+            if draft.version == 1 or draft.rotated:
+                await self._tidy_on_cluster(draft.name, index)
+
+    async def _tidy_on_cluster(self, name: str, index: str) -> None:
+        """Do what `tidy` in lua/user_index.lua does, with the sessions on other nodes."""
+        execute = self._connected().execute
+        with suppress(RedisError, OSError):
+            some = await execute("ZRANDMEMBER", index, 2)
+            keys = [self._key(name, sid.decode()) for sid in some]
+            there = await asyncio.gather(*(execute("EXISTS", key) for key in keys))
+            if gone := [sid for sid, exists in zip(some, there, strict=True) if not exists]:
+                await self._run(FORGET, index, *gone)
 
     def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
         """Return the keys that a write touches: the session's, and its user's index if named."""

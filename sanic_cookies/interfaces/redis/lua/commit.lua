@@ -54,6 +54,7 @@ end
 redis.call('HSET', key, unpack(w))
 if ARGV[6] == '1' then redis.call('PEXPIRE', key, ARGV[5]) end
 if index then remember(index, ARGV[16], f[5], ARGV[7] ~= '' and ARGV[7] or ARGV[5]) end
+if index and ARGV[8] == '1' then tidy(index, ARGV[17]) end
 if release and f[4] and f[4] ~= '' then hand_over(key, f[4], now) end
 if ARGV[8] == '1' then tell(ARGV[17], ARGV[16]) end
 return #ended > 0 and ended or 'saved'

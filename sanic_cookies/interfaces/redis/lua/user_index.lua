@@ -6,7 +6,8 @@ local function make_room(index, prefix, own, user, most, evict)
   local others = {}
   for _, sid in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if sid ~= own then
-      if redis.call('HGET', prefix .. sid, 'u') == user then
+      -- Where something else stands by now, the answer is an error, which is nobody.
+      if redis.pcall('HGET', prefix .. sid, 'u') == user then
         others[#others + 1] = sid
       else
         redis.call('ZREM', index, sid)
@@ -30,4 +31,12 @@ local function remember(index, sid, began, life)
   local left = redis.call('PTTL', index)
   redis.call('ZADD', index, began, sid)
   if left < tonumber(life) then redis.call('PEXPIRE', index, life) end
+end
+-- Looks at two that the index names, by chance, and takes out who has ended. Called with each name
+-- that is added, it leaves an index about twice as long as it has to be, not one of all who ever were.
+local function tidy(index, prefix)
+  -- Who may not ask has a longer index, and is no reason to fail.
+  for _, sid in ipairs(redis.pcall('ZRANDMEMBER', index, 2)) do
+    if redis.call('EXISTS', prefix .. sid) == 0 then redis.call('ZREM', index, sid) end
+  end
 end
