@@ -39,14 +39,14 @@ admins.protect(back_office)  # all of it, but what is public
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    await users.login_user(request, request.form["name"][0])
+    await users.login_user(request, (request.form or {}).get("name", "")[:100])
     return json({"user": await users.current_user(request)})
 
 
 @back_office.post("/login")
 @public
 async def admin_login(request: Request) -> HTTPResponse:
-    await admins.login_user(request, request.form["name"][0])
+    await admins.login_user(request, (request.form or {}).get("name", "")[:100])
     return json({"admin": await admins.current_user(request)})
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from login_users import hashed, matches
 from sanic import HTTPResponse, Request, Sanic, json
-from sanic.exceptions import Forbidden
+from sanic.exceptions import BadRequest, Forbidden
 
 from sanic_cookies import AuthSession, fresh_login_required, login_required
 
@@ -53,7 +53,9 @@ async def login(request: Request) -> HTTPResponse:
 @fresh_login_required(within=300)  # else: ask for the password, then `auth.confirm_login(request)`
 async def change(request: Request) -> HTTPResponse:
     await check(request.ctx.user, request.form.get("old", ""))
-    request.ctx.user["password"] = hashed(request.form["new"][0])
+    if not (new := request.form.get("new")):
+        raise BadRequest("choose a new password")
+    request.ctx.user["password"] = hashed(new)
     await auth.refresh_stamp(request)  # this session goes on; the others end at their next request
     return json({"changed": True})
 

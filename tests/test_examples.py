@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -85,6 +86,28 @@ async def test_an_example_prints_what_it_shows(
 
     with running(path, tmp_path / "log", **stores.get(path.stem, {})) as url:
         assert await outputs_of(calls, url, {}) == [call.output for call in calls]
+
+
+WITH_FORMS = [path for path in EXAMPLES if " -d " in docstring(path)]
+
+
+@pytest.mark.parametrize("path", WITH_FORMS, ids=lambda path: path.stem)
+async def test_an_example_answers_a_form_with_holes(
+    path: Path, stores: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """Whatever field of a form is missing, the answer is none of a server that has failed."""
+    jars: dict[str, dict[str, str]] = {}
+    with running(path, tmp_path / "log", **stores.get(path.stem, {})) as url:
+        for call in calls_in(docstring(path)):
+            fields = re.findall(r" -d (\S+)", call.command)
+            jar = re.search(r" -b (\S+)", call.command)
+            for missing in {*fields, ""} if fields else ():
+                sent = dict(each.split("=") for each in fields if missing and each != missing)
+                async with Browser(url) as browser:
+                    browser.cookies = dict(jars.get(jar[1], {})) if jar else {}
+                    target = "/" + call.command.rpartition("/")[2]
+                    assert (await browser.post(target, data=sent)).status_code < 500
+            await outputs_of([call], url, jars)
 
 
 @pytest.mark.parametrize("store", ["redis", "postgres"])
