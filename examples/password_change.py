@@ -1,7 +1,5 @@
 """A new password ends the user's other sessions, and keeps the one that changed it.
 
-Run it:
-
     python examples/password_change.py
 
 Try it: sign in on a laptop and on a phone, then change the password on the laptop.
