@@ -89,6 +89,8 @@ class Ear:
                     await self._hear_out(line)
             except self.away as error:
                 logger.debug("no wake-ups and no news: %s", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - what somebody sends must deafen nobody
+                logger.warning("listening failed, it begins again: %s", type(error).__name__)
             finally:
                 self._wakeups.listening, self._line = False, None
             await asyncio.sleep(_AGAIN_SECONDS)
@@ -99,7 +101,7 @@ class Ear:
 
     async def _add_all(self, line: Any) -> None:
         # If the connection is lost just now, the next one takes all that is wanted.
-        with suppress(*self.away):
+        with suppress(Exception):
             while self._line is line and (new := self._news.topics - self._topics):
                 await self._add(line, new)
                 self._topics |= new

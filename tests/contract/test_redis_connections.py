@@ -28,6 +28,7 @@ from sanic_cookies.interfaces.guard import Budget, Guard
 from sanic_cookies.interfaces.redis.wire import OwnPool, Wire, transport_of
 from sanic_cookies.record import Granted, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
+from sanic_cookies.testing.news import listener
 from servers import HOST, RedisServer, bind_free_port
 from stores import opened
 
@@ -310,3 +311,20 @@ def test_each_loop_has_a_connection_of_its_own(server: RedisServer, loop: Any) -
     for _ in range(2):
         with asyncio.Runner(loop_factory=loop) as runner:
             runner.run(body())
+
+
+async def test_noise_on_the_channel_deafens_nobody(redis_url: str) -> None:
+    """Whatever somebody sends to the channel of news, those that follow are heard."""
+    prefix, draft = f"{token_hex(8)}:", new_draft()
+    async with (
+        redis_asyncio.from_url(redis_url, decode_responses=True) as client,
+        opened(Redis(client, prefix=prefix)) as interface,
+        opened(Redis(redis_url, prefix=prefix)) as twin,
+    ):
+        hearing = await listener(interface)
+        await client.publish(f"sanic_cookies:news:{prefix}contract:", b"\xff")
+        assert await hearing.next() is None  # some may have been missed
+
+        await twin.create(draft)
+        await twin.delete(draft.name, draft.sid)
+        assert await hearing.next() == draft.sid
