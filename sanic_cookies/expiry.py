@@ -21,6 +21,7 @@ TOUCH_FRACTION = 10
 
 # Three centuries: more than anybody means, and every store and calendar can still add it to now.
 MOST_SECONDS = 1e10
+_TOO_FAR = f"set_expiry() takes up to {MOST_SECONDS:g} seconds from now; what never ends is refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +97,31 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
         now: Epoch seconds.
 
     Raises:
-        SessionError: A naive `datetime`, a number without end, or something else altogether.
+        SessionError: A naive `datetime`, an end later than `MOST_SECONDS` from now, a number without
+            end, or something else altogether.
     """
     if value is None:
         return None
     if isinstance(value, timedelta):
-        return Life(end=age + value.total_seconds())
+        return Life(end=age + _reachable(value.total_seconds()))
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise SessionError("set_expiry() needs an aware datetime, such as datetime.now(UTC)")
-        return Life(end=age + value.timestamp() - now)
+        return Life(end=age + _reachable(value.timestamp() - now))
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SessionError(f"set_expiry() does not understand {type(value).__name__}")
     if not abs(value) <= MOST_SECONDS:  # false for NaN
-        raise SessionError(f"set_expiry() takes seconds up to {MOST_SECONDS:g}; they must end")
+        raise SessionError(_TOO_FAR)
     if value == 0:
         return Life(browser=True)
     return Life(idle=float(value))
+
+
+def _reachable(seconds: float) -> float:
+    """Return seconds to an absolute end; what is longer past than all stores can say is past."""
+    if seconds > MOST_SECONDS:
+        raise SessionError(_TOO_FAR)
+    return max(seconds, -MOST_SECONDS)
 
 
 def as_date(epoch: float) -> datetime:

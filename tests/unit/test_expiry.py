@@ -130,6 +130,9 @@ def test_a_touch_is_due_after_a_tenth_of_the_idle_time(
         (datetime.fromtimestamp(NOW + 60, UTC), Life(end=1060.0)),
         (datetime.fromtimestamp(NOW + 60, timezone(timedelta(hours=9))), Life(end=1060.0)),
         (datetime.fromtimestamp(NOW - 60, UTC), Life(end=940.0)),
+        (timedelta(seconds=1e10), Life(end=1000.0 + 1e10)),
+        (timedelta.min, Life(end=1000.0 - 1e10)),
+        (datetime.min.replace(tzinfo=UTC), Life(end=1000.0 - 1e10)),
     ],
 )
 def test_the_grammar_of_set_expiry(value: Any, expected: Life | None) -> None:
@@ -151,12 +154,15 @@ def test_the_grammar_of_set_expiry(value: Any, expected: Life | None) -> None:
         inf,
         -inf,
         10**400,
+        timedelta(seconds=1e10 + 1),
+        timedelta.max,
+        datetime.max.replace(tzinfo=UTC),
         [60],
         b"60",
     ],
 )
 def test_what_set_expiry_refuses(value: Any) -> None:
-    """A naive datetime, a bool, a number without end and every other type are refused."""
+    """A naive datetime, a bool, what has no end within reach and every other type are refused."""
     with pytest.raises(SessionError) as caught:
         parse_expiry(value, 0.0, NOW)
     assert caught.value.detail
