@@ -97,8 +97,8 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
         now: Epoch seconds.
 
     Raises:
-        SessionError: A naive `datetime`, an end later than `MOST_SECONDS` from now, a number without
-            end, or something else altogether.
+        SessionError: A naive `datetime`, what ends later than `MOST_SECONDS` from now or never, or
+            something else altogether.
     """
     if value is None:
         return None
