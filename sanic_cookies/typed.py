@@ -118,7 +118,7 @@ class Typed(Generic[T]):
             SessionError: As `async with request.ctx.session` does.
         """
         session = session_of(request, self._session_name)
-        mark = f"_sanic_cookies_{self._name}"
+        mark = f"_sanic_cookies_{session.name}_{self._name}"
         async with session.of(request) as sess:
             if getattr(request.ctx, mark, False):
                 raise SessionConfigError("this view is open: pass its object on", served=True)

@@ -214,6 +214,23 @@ async def test_data_of_a_newer_release_are_named(caplog: pytest.LogCaptureFixtur
     assert "version 2 is of a newer release" in caplog.text
 
 
+async def test_two_sessions_may_have_the_same_shape() -> None:
+    """A view of one session may be open inside of the same class's view of another one."""
+
+    async def body(request: Request) -> None:
+        async with carts(request) as mine, others(request) as theirs:
+            mine.coupon, theirs.coupon = "mine", "theirs"
+
+    async def peek(request: Request) -> Any:
+        return dict(await request.ctx.session.peek())
+
+    others = Typed(Cart, session_name="auth_session")
+    async with AuthLab() as lab:
+        await lab.do(body)
+        assert await lab.data() == {"coupon": "theirs"}
+        assert (await lab.do(peek))["coupon"] == "mine"
+
+
 async def test_what_a_block_leaves_must_fit() -> None:
     """A value of a wrong type is refused at the exit, before anything is written."""
     async with Lab() as lab:
