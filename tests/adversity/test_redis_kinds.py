@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -291,3 +292,36 @@ async def test_an_index_on_a_cluster_stays_short(cluster: redis_asyncio.RedisClu
         await interface.delete(draft.name, draft.sid)
 
     assert await cluster.zcard(interface._index("contract", "ann")) < 50
+
+
+async def test_no_record_goes_astray_on_a_cluster(cluster: redis_asyncio.RedisCluster) -> None:
+    """There each command has a connection of its own, and cancelled requests mix up nobody's."""
+    interface, rng = Redis(cluster, prefix="astray:"), random.Random(11)
+    drafts = [new_draft(payload=b"%d" % number) for number in range(100)]
+    for draft in drafts:
+        await interface.create(draft)
+    numbers, right, cancelled = iter(range(5000)), 0, 0
+
+    async def read(number: int) -> None:
+        nonlocal right
+        draft = drafts[number % len(drafts)]
+        record = await interface.fetch(draft.name, draft.sid)
+        assert record is not None
+        assert record.payload == draft.payload
+        right += 1
+
+    async def visitor() -> None:
+        nonlocal cancelled
+        for number in numbers:
+            task = asyncio.create_task(read(number))
+            if number % 3 == 0:
+                for _ in range(rng.randrange(8)):
+                    await asyncio.sleep(0)
+                cancelled += task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None
+
+    await asyncio.gather(*(visitor() for _ in range(20)))
+
+    assert right + cancelled >= 5000
+    assert cancelled > 500
