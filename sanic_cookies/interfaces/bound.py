@@ -33,20 +33,21 @@ class BoundFanOut(FanOut):
         self._telling, self.has_others = shared._telling, shared.has_others
         self.is_repeatable = shared.is_repeatable
         self.lives_in_cookie = False  # what did is bound now
+        self._master, self._target = shared._master, shared._target
+        self._own: BoundInterface | None = None
         self._cookies: list[tuple[str, BoundInterface]] = []
-        guards = [shared._master, *shared._all_others]
-        for index, in_cookie in enumerate(shared._in_cookies):
-            if in_cookie:
-                # The master's cookie is the session's own; a copy beside it has its own name.
-                suffix = "" if index == 0 else "_data" if index == 1 else f"_data{index}"
-                left = None if room is None else partial(room, suffix)
-                bind = guards[index].interface.bind
-                bound: BoundInterface = bind(name, cookie_name + suffix, read(suffix), left)
-                self._cookies.append((suffix, bound))
-                guards[index] = BoundGuard(guards[index], bound)
-        self._master, *self._all_others = guards
-        self._others = self._all_others
-        self._own = self._cookies[0][1] if shared._in_cookies[0] else None
+        others = shared._all_others
+        for place, suffix in shared._suffixes.items():
+            unbound = self._target if place == 0 else others[place - 1].interface
+            left = None if room is None else partial(room, suffix)
+            bound = unbound.bind(name, cookie_name + suffix, read(suffix), left)
+            self._cookies.append((suffix, bound))
+            if place == 0:
+                self._own = self._target = bound
+            else:
+                guard = BoundGuard(others[place - 1], bound)
+                others = [*others[: place - 1], guard, *others[place:]]
+        self._all_others = self._others = others
 
     def require_newest(self, record: Record | None) -> None:
         """See `FanOut.require_newest`."""

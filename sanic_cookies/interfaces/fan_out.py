@@ -74,20 +74,26 @@ class FanOut:
         self._background = background
         self._failed_at: dict[str, float] = {}
         self._master = self._guard(master, is_master=True)
+        # What the master's guard calls: the interface, or one request's own cookie.
+        self._target: Any = master
         self._all_others = [self._guard(each, is_master=False) for each in others]
         # Asked for here, once: to ask a class for a protocol takes longer than to open a cookie.
-        self._in_cookies = [isinstance(each, LivesInCookie) for each in self.interfaces]
-        # A copy in a cookie is there for its own request only: see `bind`.
+        self._suffixes = {
+            place: _suffix(place)
+            for place, each in enumerate(self.interfaces)
+            if isinstance(each, LivesInCookie)
+        }
+        # A copy in a cookie is there for its own request only: see `BoundFanOut`.
         self._others = [
             guard
-            for guard, in_cookie in zip(self._all_others, self._in_cookies[1:], strict=True)
-            if not in_cookie
+            for place, guard in enumerate(self._all_others, start=1)
+            if place not in self._suffixes
         ]
         # Everything above treats all masters alike.
         self._leased = master if isinstance(master, SupportsLease) else None
         self._indexed = master if isinstance(master, SupportsIndex) else None
         self._telling = master if isinstance(master, SupportsNews) else None
-        self.lives_in_cookie = any(self._in_cookies)
+        self.lives_in_cookie = bool(self._suffixes)
         self.has_others = bool(self._all_others)
         # Whether a write that was cut off may be made again, since that changes nothing: so it is
         # where one step of one store writes. A store that never waits is never cut off.
@@ -163,8 +169,7 @@ class FanOut:
 
     async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
         """Read from the master."""
-        master = self._master
-        record = await master.call(master.interface.fetch, name, sid, budget=budget)
+        record = await self._master.call(self._target.fetch, name, sid, budget=budget)
         return None if record is None or record.is_tombstone else record
 
     async def acquire(
@@ -205,8 +210,7 @@ class FanOut:
 
     async def create(self, draft: Draft, budget: Budget) -> bool:
         """Store a new session; False if its sid is taken."""
-        master = self._master
-        made: bool = await master.call(master.interface.create, draft, budget=budget)
+        made: bool = await self._master.call(self._target.create, draft, budget=budget)
         if made:
             await self._spread(draft)
         return made
@@ -230,12 +234,11 @@ class FanOut:
             seconds: Without `release`: how long the lease lasts from now.
             copy: The same write with everything in it, for others that may have missed some.
         """
-        master = self._master
         if self._leased is not None and token is not None:
             commit = self._leased.commit
-            outcome = await master.call(commit, draft, token, release, seconds, budget=budget)
+            outcome = await self._master.call(commit, draft, token, release, seconds, budget=budget)
         else:
-            outcome = await master.call(master.interface.save, draft, budget=budget)
+            outcome = await self._master.call(self._target.save, draft, budget=budget)
         if self._others and outcome is Outcome.SAVED:
             await self._spread(copy or draft)
         return outcome
@@ -273,9 +276,8 @@ class FanOut:
 
     async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> bool:
         """Record a use, in all of them."""
-        master = self._master
-        touched: bool = await master.call(
-            master.interface.touch, name, sid, version, ttl, budget=budget
+        touched: bool = await self._master.call(
+            self._target.touch, name, sid, version, ttl, budget=budget
         )
         if not touched:
             return False
@@ -293,8 +295,7 @@ class FanOut:
         The others are retried in the background; the master's failure is the caller's to report,
         since a logout that did not happen must not be claimed.
         """
-        master = self._master
-        existed: bool = await master.call(master.interface.delete, name, sid, budget=budget)
+        existed: bool = await self._master.call(self._target.delete, name, sid, budget=budget)
         if self._others:
             await asyncio.gather(*(self._bury_or_retry(each, name, sid) for each in self._others))
         return existed
@@ -337,6 +338,15 @@ class FanOut:
                 continue
             return
         logger.error("%s still holds a session that has ended", guard.label)
+
+
+def _suffix(place: int) -> str:
+    """Return what a cookie's name ends with: the master's is the session's own, copies have theirs.
+
+    Args:
+        place: 0 for the master, then the others in their order.
+    """
+    return "" if place == 0 else "_data" if place == 1 else f"_data{place}"
 
 
 async def _apply(guard: Guard, draft: Draft) -> None:

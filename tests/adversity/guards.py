@@ -125,7 +125,7 @@ GUARDS = [
     Guard(
         "a session's name is checked again",
         "interfaces/cookie/interface.py",
-        "or fields[_NAME] != name",
+        " or record.name != name",
         "",
         "../unit/test_in_cookie.py::only_its_own_session",
     ),
@@ -183,14 +183,14 @@ GUARDS = [
     Guard(
         "what comes from the future is refused",
         "interfaces/cookie/interface.py",
-        "if fields[_LAST_SEEN] <= self._clock() + FUTURE_SECONDS:",
+        "if record.last_seen <= self._clock() + FUTURE_SECONDS:",
         "if True:",
         "test_attack_seals.py::another_time",
     ),
     Guard(
         "sealed sessions expire",
         "interfaces/cookie/interface.py",
-        "if fields[_EXPIRES_AT] > now else None",
+        " if record.expires_at > now else None",
         "",
         "test_attack_seals.py::another_time",
     ),

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
-from msgspec.structs import astuple
 
 from ...cookies import MAX_COOKIE_BYTES
 from ...errors import SessionConfigError, SessionTooLarge
@@ -26,18 +25,11 @@ from .seals import Cipher, Ring, checked_cipher
 
 FUTURE_SECONDS = 60  # how far the clock that sealed a cookie may be ahead of this one
 
-# The fields of a record in their order: a list is half the size of a mapping.
-_Fields: TypeAlias = tuple[
-    str, str, int, bytes, bytes, float, float, float, float | None, float, bytes, float, bool,
-    str | None, float
-]  # fmt: skip
-_NAME: Final = 0
-_SID: Final = 1
-_SECRET_HASH: Final = 3
-_LAST_SEEN: Final = 6
-_EXPIRES_AT: Final = 7
-_decode = msgspec.msgpack.Decoder(_Fields).decode
+# A record is a list in the order of its fields, half the size of a mapping: MessagePack's array.
+_decode = msgspec.msgpack.Decoder(Record).decode
 _encode = msgspec.msgpack.Encoder().encode
+# Its first byte says how many there are; nothing is to be left out, whatever has a default.
+_WHOLE: Final = bytes([0x90 + len(Record.__struct_fields__)])
 
 Room = Callable[[], int]
 
@@ -133,7 +125,8 @@ class InOneCookie:
         self._cookie_name = cookie_name
         self._room = room
         self._clock = clock
-        self._fields: _Fields | None = None
+        self._record: Record | None = None  # as it is sealed
+        self._fits = 0  # how long a value may be without a look at the room that is left
         self.credential: Credential | None = None
         self.value: str | None = None
         if value:
@@ -159,21 +152,23 @@ class InOneCookie:
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        record = self._live(draft.name, draft.sid)
+        now = self._clock()
+        record = self._sealed(draft.name, draft.sid, now)
         if record is None:
             return Outcome.GONE
         if record.version >= draft.version:
             return Outcome.STALE
-        self._seal(record.updated(draft, self._clock()))
+        self._seal(record.updated(draft, now))
         return Outcome.SAVED
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        record = self._live(name, sid)
+        now = self._clock()
+        record = self._sealed(name, sid, now)
         if record is None or record.version != version:
             return False
         try:
-            self._seal(record.touched(self._clock(), ttl))
+            self._seal(record.touched(now, ttl))
         except SessionTooLarge:
             return False  # looking at a session is not to fail because others have filled the head
         return True
@@ -182,35 +177,43 @@ class InOneCookie:
         """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
         if self._live(name, sid) is None:
             return False
-        self._fields, self.value = None, ""
+        self._record, self.value = None, ""
         return True
 
     def _live(self, name: str, sid: str) -> Record | None:
-        fields, now = self._fields, self._clock()
-        if fields is None or fields[_SID] != sid or fields[_NAME] != name:
+        """Return the session as it is read now, if the cookie holds it."""
+        now = self._clock()
+        record = self._sealed(name, sid, now)
+        return None if record is None else record.seen_at(now)
+
+    def _sealed(self, name: str, sid: str, now: float) -> Record | None:
+        record = self._record
+        if record is None or record.sid != sid or record.name != name:
             return None
-        return Record(*fields[:-1], now) if fields[_EXPIRES_AT] > now else None
+        return record if record.expires_at > now else None
 
     def _unseal(self, value: str) -> None:
         opened = self._ring.open(value)
-        if opened is None:
+        if opened is None or opened[:1] != _WHOLE:
             return
         try:
-            fields = _decode(opened)
+            record = _decode(opened)
         except msgspec.MsgspecError:
             return
-        if fields[_LAST_SEEN] <= self._clock() + FUTURE_SECONDS:
-            self.credential = Credential(fields[_SID], fields[_SECRET_HASH])
-            self._fields = fields
+        if record.last_seen <= self._clock() + FUTURE_SECONDS:
+            self.credential = Credential(record.sid, record.secret_hash)
+            self._record, self._fits = record, len(value)
 
     def _seal(self, record: Record) -> None:
-        fields: _Fields = astuple(record)
-        value = self._ring.seal(_encode(fields))
-        size = len(self._cookie_name) + len(value)
+        value = self._ring.seal(_encode(record))
+        if len(value) > self._fits:
+            self._require_room(len(self._cookie_name) + len(value))
+        self._record, self.value = record, value
+
+    def _require_room(self, size: int) -> None:
         limit = MAX_COOKIE_BYTES if self._room is None else min(MAX_COOKIE_BYTES, self._room())
         if size > limit:
             raise SessionTooLarge(size, limit)
-        self._fields, self.value = fields, value
 
 
 class RevocableCookie(InOneCookie):
@@ -244,7 +247,7 @@ class RevocableCookie(InOneCookie):
         if self._is_former:
             return Outcome.STALE
         # Sealed first: what is too large must not have made the cookie that came an older one.
-        before, record = (self._fields, self.value), self._live(draft.name, draft.sid)
+        before, record = (self._record, self.value), self._live(draft.name, draft.sid)
         outcome = await super().save(draft)
         if record is None or outcome is not Outcome.SAVED:
             return outcome
@@ -253,7 +256,7 @@ class RevocableCookie(InOneCookie):
             moved = await self._revocations.advance(record, draft, _longest(record))
         finally:
             if moved is not Outcome.SAVED:
-                self._fields, self.value = before
+                self._record, self.value = before
         return moved
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
