@@ -147,6 +147,8 @@ class SessionWriter(SessionPlanner):
             raise SessionInterrupted("the session ended while the block ran")
         if outcome is not Outcome.SAVED:
             self._lease = None
+            if self._hold is not None:
+                self._hold.lost = True  # or the next write of this block would need no lease
             reason = f"the store refused the write: {outcome.value}"
             raise self._unknown(reason) if self._repeats else self._lost(reason)
 

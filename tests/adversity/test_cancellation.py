@@ -12,7 +12,7 @@ import pytest
 
 from bare import bare_session, begin, request_with
 from lab import until
-from sanic_cookies import Session, SessionDict, SessionStoreError
+from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.session_dict import locker
@@ -364,3 +364,26 @@ async def test_who_is_cancelled_at_an_unreadable_session_locks_nobody_out(
 
     assert await is_free(interface, token, within=1)
     await quiet(session)
+
+
+async def test_who_has_lost_the_lease_writes_no_more(interface: Interface) -> None:
+    """A block whose `save()` was refused is refused at its end, too; the one who has it writes."""
+    session, elsewhere = bare_session(interface), bare_session(interface)
+    cookie = await begin(session, n=0)
+    sess = request_with(session, cookie)
+
+    with pytest.raises(SessionLockLost):
+        async with sess:
+            assert sess._lease is not None
+            assert isinstance(interface, SupportsLease)
+            await interface.release("session", sess._lease.sid, sess._lease.token)
+            async with request_with(elsewhere, cookie) as other:
+                sess["n"] = 1
+                with pytest.raises(SessionLockLost):
+                    await sess.save()
+                other["n"] = 2
+                with pytest.raises(SessionLockLost):
+                    await sess.save()
+            sess["n"] = 3
+
+    assert dict(await request_with(session, cookie).peek()) == {"n": 2}
