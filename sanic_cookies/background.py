@@ -37,10 +37,14 @@ class Background:
         return await asyncio.shield(self.spawn(work))
 
     async def drain(self, timeout: float) -> None:
-        """Wait until all is done, `timeout` seconds at most, then cancel what is left."""
-        tasks = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
+        """Wait until all is done, `timeout` seconds at most, then cancel what is left.
+
+        What is begun meanwhile is waited for, too: a lease that goes back after a failed commit.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while tasks := [task for task in self._tasks if task.get_loop() is loop]:
+            _, late = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

@@ -191,7 +191,11 @@ class Wiring:
         for session in self.sessions:
             session.serving = False
         for interface in self._interfaces():
-            await interface.close()
+            try:
+                await interface.close()
+            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+                kind = type(interface).__name__
+                logger.error("closing %s failed: %s", kind, type(error).__name__)
 
     def _interfaces(self) -> list[Any]:
         """Return each interface once, however many sessions share it."""

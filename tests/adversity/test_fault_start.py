@@ -11,6 +11,8 @@ import pytest
 from fault_lab import RECOVERY, SLACK, check_refusal, count, left_tasks, nothing, recovered
 from faults import Site, black_hole, frozen, refused
 from lab import Lab
+from sanic_cookies import InMemory
+from sanic_cookies.testing import Faulty
 
 START = 3.0
 STOP = 9.0
@@ -53,3 +55,18 @@ async def test_stopped_while_its_store_hangs(site: Site, fault: Any) -> None:
     async with asyncio.timeout(10):
         while left_tasks():  # noqa: ASYNC110 - they end by themselves
             await asyncio.sleep(0.05)
+
+
+async def test_stopped_though_a_store_cannot_be_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """Where closing one store fails the others are closed all the same, and the log says which."""
+    master, other = Faulty(InMemory()), Faulty(InMemory())
+    master.fail("close", ValueError("secret"))
+    lab = Lab(master)
+    lab.session.add_interface(other)
+    async with lab:
+        await lab.put(n=1)
+
+    assert (master.calls["close"], other.calls["close"]) == (1, 1)
+    assert [each.message for each in caplog.records if each.name == "sanic_cookies"] == [
+        "closing Faulty failed: ValueError"
+    ]

@@ -133,6 +133,43 @@ async def test_draining_cancels_what_is_late() -> None:
     assert len(background) == 0
 
 
+async def test_draining_waits_for_what_the_work_begins() -> None:
+    """Work that begins other work is not over: what a failure leaves to be done is done, too."""
+    background, second = Background(), Work()
+
+    async def first() -> None:
+        await asyncio.sleep(0)
+        background.spawn(second())
+        asyncio.get_running_loop().call_later(0.02, second.go_on.set)
+
+    background.spawn(first())
+    await background.drain(5)
+
+    assert second.end == "finished"
+    assert len(background) == 0
+
+
+async def test_draining_cancels_what_is_begun_too_late() -> None:
+    """What cancelled work begins in its turn outlives the drain as little."""
+    background, second, began = Background(), Work(), asyncio.Event()
+
+    async def first() -> None:
+        try:
+            began.set()
+            await asyncio.sleep(60)
+        finally:
+            background.spawn(second())
+            await asyncio.sleep(0)
+
+    background.spawn(first())
+    await began.wait()
+    async with asyncio.timeout(5):
+        await background.drain(0.005)
+
+    assert second.end == "cancelled"
+    assert len(background) == 0
+
+
 async def test_draining_nothing_is_done_at_once() -> None:
     """With no work there is nothing to wait for."""
     with pytest.raises(StopIteration):
