@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,17 @@ def test_an_id_like_an_option_is_shown(site: Site, ask: Ask, before: list[str]) 
 
     assert status == 0
     assert draft.sid in out
+
+
+def test_what_is_no_id_is_not_looked_up(site: Site, ask: Ask) -> None:
+    """Words that are no public id name no key of the store: not that of a user's index, either."""
+    [draft] = drafts_of("ann", 1)
+    site.make(draft)
+    for word in (f"user:{sha256(b'ann').hexdigest()}", "user", "*", ""):
+        assert ask("sessions", "show", word, *site.options)[0] == 1
+        assert ask("sessions", "revoke", word, *site.options)[:2] == (1, "0 sessions revoked\n")
+
+    assert draft.sid in ask("sessions", "list", "--user", "ann", *site.options)[1]
 
 
 def test_revoking_says_what_was_not_there(site: Site, ask: Ask) -> None:

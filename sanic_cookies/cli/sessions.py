@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..codec import JSONCodec
 from ..content import unpack
 from ..record import Record, RecordUnreadable
+from ..token import is_sid
 from .output import Output, Refusal, counted, moment
 from .stores import add_store_options, checked, opened
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # As `Session` and `AuthSession` are called unless told otherwise.
 NAMES = ("session", "auth_session")
 _FLAGS = ("--", "--json", "--all", "--yes", "--keys", "--help")  # options without a value
-_SID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 def add_commands(commands: Any) -> None:
@@ -51,7 +50,7 @@ def ids_last(argv: Sequence[str]) -> list[str]:
     others: list[str] = []
     for before, word in zip(["", *argv], argv, strict=False):
         is_value = before.startswith("--") and before not in _FLAGS
-        is_id = _SID.fullmatch(word) and not is_value
+        is_id = is_sid(word) and not is_value
         (ids if is_id else others).append(word)
     return [*others, "--", *ids] if ids and "--" not in others else list(argv)
 
@@ -127,7 +126,7 @@ async def _show(arguments: argparse.Namespace, output: Output) -> int:
 
 
 async def _find(store: AsyncPG | Redis, arguments: argparse.Namespace, sid: str) -> Record | None:
-    for name in arguments.session or NAMES:
+    for name in (arguments.session or NAMES) if is_sid(sid) else ():
         try:
             record = await store.fetch(name, sid)
         except RecordUnreadable as error:
@@ -156,7 +155,7 @@ async def _revoke(arguments: argparse.Namespace, output: Output) -> int:
 async def _chosen(
     store: AsyncPG | Redis, arguments: argparse.Namespace
 ) -> AsyncIterator[tuple[str, str]]:
-    for sid in arguments.sid:
+    for sid in filter(is_sid, arguments.sid):
         for name in arguments.session or NAMES:
             yield name, sid
     if not arguments.sid:

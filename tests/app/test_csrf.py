@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from harness import Browser, make_app, serve
 from sanic_cookies import AuthSession, CsrfRefused, SessionConfigError
 from sanic_cookies.auth.csrf import CsrfGuard
+from wire import ask
 
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 FOREIGN = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
@@ -96,6 +97,18 @@ async def test_what_a_foreign_page_sends_is_refused(method: str, site: str) -> N
 
         assert response.status_code == 403
         assert TEXT in response.text
+
+
+@pytest.mark.parametrize("second", ["cross-site", "same-site", ""])
+async def test_a_second_word_is_no_better(second: str) -> None:
+    """A header that came twice passes only if both lines say that it is our own."""
+    async with signed_in(csrf="fetch-metadata") as browser:
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        lines = [f"Cookie: {cookie}", "Sec-Fetch-Site: same-origin", f"Sec-Fetch-Site: {second}"]
+        url = str(browser._client.base_url)
+        reply = await ask(url, "/act", *(line.encode() for line in lines), method="POST")
+
+        assert reply.status == 403
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
