@@ -88,7 +88,7 @@ class Hold:
     # Methods: two functions that know each other would be left to the garbage collector.
 
     def _renew_now(self) -> None:
-        if self._renewal is not None and self._renewing is not None:
+        if self._renewing is not None:
             spawn = self._renewing[2]
             spawn(self._renew())
 

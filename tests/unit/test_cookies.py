@@ -46,14 +46,18 @@ def head(*lines: bytes) -> bytes:
         ([b"Cookie: __Host-session=\x0bv\x0c"], ["\x0bv\x0c"]),
         ([b"Cookie: __Host-session="], [""]),
         ([b"Cookie: __Host-session"], [""]),
+        ([b"Cookie: __Host-session; __Host-session; a=1"], ["", ""]),
+        ([b"Cookie: __Host-session \t=v"], ["v"]),
         ([b"Cookie: ;;; =x; __Host-session=v;"], ["v"]),
         ([b"Cookie: __Host-session=a; __Host-session=b"], ["a", "b"]),
         ([b"Cookie: __Host-session=a", b"X: y", b"Cookie: __Host-session=b"], ["a", "b"]),
         ([b"Cookie: a=1", b"Cookie: __Host-session=v"], ["v"]),
         ([b"Cookie: __Host-session=\xff\xfe"], ["\xff\xfe"]),
         # A bare CR or LF ends no line, so it hides nothing and cuts nothing off.
-        ([b"Cookie: a=\rb; __Host-session=v"], ["v"]),
+        ([b"Cookie: a=\rb; c=\rd; __Host-session=v"], ["v"]),
         ([b"Cookie: __Host-session=v\nx"], ["v\nx"]),
+        ([b"Cookie: a=1\n__Host-session=v"], []),
+        ([b"Cookie: __Host-session\n"], []),
         # Names that other parsers take for ours.
         ([b"Cookie: session=v"], []),
         ([b"Cookie: __host-session=v"], []),
@@ -145,6 +149,12 @@ def test_what_a_browser_sends_is_found(pairs: list[tuple[str, str]], wanted: str
             True,
             None,
             "s=v; Path=/; Secure; SameSite=None; Partitioned",
+        ),
+        (
+            CookieSpec("s", "", samesite="None", partitioned=True),
+            False,
+            None,
+            "s=v; Path=/; HttpOnly; SameSite=None",  # Partitioned is nothing without Secure
         ),
     ],
 )

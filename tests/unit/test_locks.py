@@ -336,7 +336,12 @@ async def test_holds_of_one_length_share_a_timer(table: LockTable) -> None:
 
 
 async def test_without_a_name_given_a_holder_has_none(table: LockTable) -> None:
-    """The label is optional, and empty then."""
+    """The label is optional, and empty then, however the lock is taken."""
+    free = table.acquire_free(KEY, OWNER)
+    assert free is not None
+    assert free.label == ""
+    free.release()
+
     hold = await table.acquire(KEY, OWNER, timeout=1, max_waiters=1)
 
     assert hold.label == ""
