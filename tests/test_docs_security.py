@@ -13,6 +13,7 @@ from harness import Browser, serve
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.exchange import _REST_OF_HEAD
 from sanic_cookies.interfaces.cookie.salted import MOST_KEPT, NONCE, SALT, SEALS_PER_SALT
+from sanic_cookies.interfaces.cookie.sealed import MOST_KNOWN
 from sanic_cookies.settings import Settings
 
 DOCUMENT, POLICY = ROOT / "docs" / "security.md", ROOT / "SECURITY.md"
@@ -56,6 +57,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert 2**exponent == SEALS_PER_SALT
     assert f"for 2^{exponent} cookies" in text
     assert f"is 2^-{8 * NONCE + 1 - 2 * exponent} for each salt" in text
+    assert f"the last\n{MOST_KNOWN} cookies" in text
     assert f"The keys of {MOST_KEPT}\nsalts at most" in text
     assert f"`rotation_grace` ({default:.0f} s)" in text
     assert f"{_REST_OF_HEAD // 1024} KiB for the rest" in text

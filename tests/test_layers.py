@@ -34,6 +34,7 @@ LAYERS = [
     ["interfaces.postgres.joining"],
     ["interfaces.cookie", "interfaces.cookie.keys", "interfaces.cookie.salted"],
     ["interfaces.cookie.seals", "interfaces.cookie.revocations"],
+    ["interfaces.cookie.sealed"],
     [
         "interfaces.memory",
         *(f"interfaces.{store}.interface" for store in ("redis", "postgres", "cookie")),

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
-
-import msgspec
 
 from ...cookies import MAX_COOKIE_BYTES
 from ...errors import SessionConfigError, SessionTooLarge
@@ -21,15 +18,10 @@ from ...token import Credential
 from ..base import Interface
 from .keys import checked
 from .revocations import Revocations
+from .sealed import SealedRecords
 from .seals import Cipher, Ring, checked_cipher
 
 FUTURE_SECONDS = 60  # how far the clock that sealed a cookie may be ahead of this one
-
-# A record is a list in the order of its fields, half the size of a mapping: MessagePack's array.
-_decode = msgspec.msgpack.Decoder(Record).decode
-_encode = msgspec.msgpack.Encoder().encode
-# Its first byte says how many there are; nothing is to be left out, whatever has a default.
-_WHOLE: Final = bytes([0x90 + len(Record.__struct_fields__)])
 
 Room = Callable[[], int]
 
@@ -67,7 +59,7 @@ class InCookieEncrypted:
             raise SessionConfigError("InCookieEncrypted needs at least one key")
         self._keys = [checked(each) for each in keys]
         self._cipher = checked_cipher(cipher)
-        self._rings: dict[tuple[str, str], Ring] = {}
+        self._sealed: dict[tuple[str, str], SealedRecords] = {}
         self._clock = clock
         self.revocations = revocations
 
@@ -94,14 +86,14 @@ class InCookieEncrypted:
         self, name: str, cookie_name: str, value: str | None, room: Room | None = None
     ) -> InOneCookie:
         """See `LivesInCookie.bind`."""
-        ring = self._rings.get((name, cookie_name))
-        if ring is None:
-            ring = Ring(self._keys, self._cipher, name, cookie_name)
-            self._rings[name, cookie_name] = ring
+        sealed = self._sealed.get((name, cookie_name))
+        if sealed is None:
+            sealed = SealedRecords(Ring(self._keys, self._cipher, name, cookie_name))
+            self._sealed[name, cookie_name] = sealed
         if self.revocations is None:
-            return InOneCookie(ring, cookie_name, value, room, self._clock)
+            return InOneCookie(sealed, cookie_name, value, room, self._clock)
         remembered = Revocations(self.revocations)
-        return RevocableCookie(ring, cookie_name, value, room, self._clock, remembered)
+        return RevocableCookie(sealed, cookie_name, value, room, self._clock, remembered)
 
 
 class InOneCookie:
@@ -114,14 +106,14 @@ class InOneCookie:
 
     def __init__(
         self,
-        ring: Ring,
+        sealed: SealedRecords,
         cookie_name: str,
         value: str | None,
         room: Room | None,
         clock: Callable[[], float],
     ) -> None:
         """Unseal `value`; what does not open is no session."""
-        self._ring = ring
+        self._sealed = sealed
         self._cookie_name = cookie_name
         self._room = room
         self._clock = clock
@@ -153,7 +145,7 @@ class InOneCookie:
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
         now = self._clock()
-        record = self._sealed(draft.name, draft.sid, now)
+        record = self._held(draft.name, draft.sid, now)
         if record is None:
             return Outcome.GONE
         if record.version >= draft.version:
@@ -164,7 +156,7 @@ class InOneCookie:
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
         now = self._clock()
-        record = self._sealed(name, sid, now)
+        record = self._held(name, sid, now)
         if record is None or record.version != version:
             return False
         try:
@@ -183,29 +175,24 @@ class InOneCookie:
     def _live(self, name: str, sid: str) -> Record | None:
         """Return the session as it is read now, if the cookie holds it."""
         now = self._clock()
-        record = self._sealed(name, sid, now)
+        record = self._held(name, sid, now)
         return None if record is None else record.seen_at(now)
 
-    def _sealed(self, name: str, sid: str, now: float) -> Record | None:
+    def _held(self, name: str, sid: str, now: float) -> Record | None:
         record = self._record
         if record is None or record.sid != sid or record.name != name:
             return None
         return record if record.expires_at > now else None
 
     def _unseal(self, value: str) -> None:
-        opened = self._ring.open(value)
-        if opened is None or opened[:1] != _WHOLE:
-            return
-        try:
-            record = _decode(opened)
-        except msgspec.MsgspecError:
-            return
-        if record.last_seen <= self._clock() + FUTURE_SECONDS:
+        record = self._sealed.open(value)
+        if record is not None and record.last_seen <= self._clock() + FUTURE_SECONDS:
             self.credential = Credential(record.sid, record.secret_hash)
+            # There is room for as much as came, so mostly nothing has to be counted.
             self._record, self._fits = record, len(value)
 
     def _seal(self, record: Record) -> None:
-        value = self._ring.seal(_encode(record))
+        value = self._sealed.seal(record)
         if len(value) > self._fits:
             self._require_room(len(self._cookie_name) + len(value))
         self._record, self.value = record, value
@@ -221,7 +208,7 @@ class RevocableCookie(InOneCookie):
 
     def __init__(
         self,
-        ring: Ring,
+        sealed: SealedRecords,
         cookie_name: str,
         value: str | None,
         room: Room | None,
@@ -229,7 +216,7 @@ class RevocableCookie(InOneCookie):
         revocations: Revocations,
     ) -> None:
         """See `InOneCookie`."""
-        super().__init__(ring, cookie_name, value, room, clock)
+        super().__init__(sealed, cookie_name, value, room, clock)
         self._revocations = revocations
         self._is_former = False
 
