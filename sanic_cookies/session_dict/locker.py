@@ -170,16 +170,23 @@ class SessionLocker(SessionReader):
         # One token, made before the first try: whatever is retried, it is one lease.
         lease = Lease(who.sid, token_urlsafe(16))
         claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
-        waited = False
+        # The time that the commit will need stays untouched: so no block begins that could not be
+        # saved, and no request goes on for ever by beginning one block after the other.
+        budget, call, waited = self._budget, settings.store_timeout, False
+        reserve = max(0.0, min(call, settings.request_timeout - call))
+        budget.left -= reserve
         try:
-            granted = await self._ask(who.sid, claim)
+            try:
+                granted = await self._acquire(who.sid, claim, budget)
+            finally:
+                budget.left += reserve
             while isinstance(granted, Busy):
                 waited, left = True, deadline - time.monotonic()
                 if left <= 0:
                     raise SessionLockTimeout(f"held by the route {granted.label!r}")
                 await store.turn(settings.name, who.sid, lease.token, left)
                 # Looking again is part of the wait, whose end is `deadline`.
-                granted = await self._acquire(who.sid, claim, Budget(settings.store_timeout))
+                granted = await self._acquire(who.sid, claim, Budget(call))
         except BaseException:
             # The lease may be ours although nobody told us: give it back in any case.
             self._runtime.background.spawn(self._return_for_sure(lease))
@@ -191,21 +198,6 @@ class SessionLocker(SessionReader):
             self._lease = lease
             self._keep_renewed(hold, lease)
         return granted, waited
-
-    async def _ask(self, sid: str, claim: Claim) -> Granted | Busy | None:
-        """Ask for the lease, and leave the time that the commit will need untouched.
-
-        So no block begins that could not be saved, and no request goes on for ever by beginning
-        one block after the other.
-        """
-        settings, budget = self._runtime.settings, self._budget
-        call = settings.store_timeout
-        reserve = max(0.0, min(call, settings.request_timeout - call))
-        budget.left -= reserve
-        try:
-            return await self._acquire(sid, claim, budget)
-        finally:
-            budget.left += reserve
 
     async def _acquire(self, sid: str, claim: Claim, budget: Budget) -> Granted | Busy | None:
         try:

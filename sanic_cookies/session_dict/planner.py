@@ -32,7 +32,7 @@ class SessionPlanner(SessionLocker):
         payload = b"" if empty else contents.pack(settings.codec, content)
         changed, age = payload != self._payload, self._age()
         span = expiry.span(settings.policy, content, age)
-        periodic = exists and not self._rotate and self._renewal_due(age)
+        periodic = settings.renew_every is not None and exists and self._renewal_due(age)
         rotate, renew = self._rotate or periodic, self._renew_due(span, age)
         if not changed and self._exchange.begun and self._in_cookie:
             renew = self._rotate  # a touch would need a cookie, and is not worth an error
@@ -85,7 +85,7 @@ class SessionPlanner(SessionLocker):
 
     def _renewal_due(self, age: float) -> bool:
         every, record = self._runtime.settings.renew_every, self._record
-        if every is None or record is None or self._muted or self._exchange.begun:
+        if every is None or record is None or self._rotate or self._muted or self._exchange.begun:
             return False
         return record.created_at + age - record.rotated_at >= every
 

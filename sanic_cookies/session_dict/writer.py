@@ -243,19 +243,20 @@ class SessionWriter(SessionPlanner):
 
     def _send_cookie(self, plan: Plan) -> None:
         """Send the cookie if it is new, or if its age has to follow the session's expiry."""
-        spec, exchange, store = self._runtime.settings.cookie, self._exchange, self._store
-        if exchange.begun:
-            return
-        persistent = plan.span.persistent
-        max_age = ceil(plan.span.ttl) if persistent else None
-        if isinstance(store, BoundFanOut):
-            for suffix, value in store.take_cookies():
-                exchange.send(spec, value, max_age, suffix)
-            if store.master_lives_in_cookie:
-                return
+        exchange, store, persistent = self._exchange, self._store, plan.span.persistent
         # A cookie that is to end with the browser from now on must lose the age that it had.
         follows = plan.own_life or (plan.renew and persistent)
         due = follows or plan.rotate or plan.act is Act.CREATE
+        bound = store if isinstance(store, BoundFanOut) else None
+        if exchange.begun or not (due or bound):
+            return
+        spec, max_age = self._runtime.settings.cookie, None
+        if persistent:
+            max_age = ceil(plan.span.ttl)
+        if bound is not None:
+            for suffix, value in bound.take_cookies():
+                exchange.send(spec, value, max_age, suffix)
+            due = due and not bound.master_lives_in_cookie
         if due and self._token is not None and not self._muted:
             exchange.send(spec, self._token.value, max_age)
 

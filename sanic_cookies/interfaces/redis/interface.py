@@ -381,13 +381,12 @@ class Redis:
     async def _run(self, script: Script, keys: str | tuple[str, ...], *args: Any) -> Any:
         """Run a script by its digest; send the text if the server has lost it."""
         execute = self._connected().execute
-        if isinstance(keys, str):
-            keys = (keys,)
+        places = (1, keys) if isinstance(keys, str) else (len(keys), *keys)
         try:
             try:
-                reply = await execute("EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = await execute("EVALSHA", script.sha, *places, *args)
             except NoScriptError:
-                reply = await execute("EVAL", script.text, len(keys), *keys, *args)
+                reply = await execute("EVAL", script.text, *places, *args)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
