@@ -158,6 +158,7 @@ bench-publish: $(VENV)/.dev ## All of these in twelve minutes, then the pages fr
 	-$(BIN)/python -m benchmarks.hot
 	-$(BIN)/python -m benchmarks.growth
 	-$(BIN)/python -m benchmarks.instructions
+	-$(BIN)/python -m benchmarks.parts
 	$(BIN)/python -m benchmarks.publish --latest
 
 .PHONY: bench-quick
@@ -179,6 +180,10 @@ bench-cpu: $(VENV)/.dev ## Measure the CPU time of requests in process, ours and
 .PHONY: bench-instructions
 bench-instructions: $(VENV)/.dev ## The same, and count instructions with valgrind
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
+
+.PHONY: bench-parts
+bench-parts: $(VENV)/.dev ## Count the steps of Python that a request takes, by part of the library
+	$(BIN)/python -m benchmarks.parts $(ARGS)
 
 .PHONY: bench-chart
 bench-chart: $(VENV)/.dev ## Make the chart and the tables of README and docs from a run

@@ -122,6 +122,8 @@ async def started(make: Callable[[], Sanic[Any, Any]]) -> tuple[Sanic[Any, Any],
     """
     app = make()
     Sanic._app_registry.pop(app.name, None)
+    # Bare Sanic is without sanic-ext, which extends each app by itself where it is installed.
+    app.config.AUTO_EXTEND = False
     # A socket of our own: Sanic takes port 0 for its default, where another may listen.
     listener = socket.create_server(("127.0.0.1", 0))
     server = await app.create_server(sock=listener, return_asyncio_server=True, access_log=False)

@@ -22,12 +22,14 @@ from benchmarks.figures import Results, hot, measured, route
 from benchmarks.goals import applicable, of_growth, of_hot
 from benchmarks.growth import lines as growth_lines
 from benchmarks.hot import lines as hot_lines
+from benchmarks.parts import PATHS
+from benchmarks.parts import rows as parts_rows
 from benchmarks.rig import ROOT
 from benchmarks.tables import HEAD, about, goals, markdown, proof, rows
 
 FOLDER = ROOT / "benchmarks" / "results"
 # What is measured last, and what is published of it.
-FILES = {name: f"published-{name}.json" for name in ("growth", "hot", "instructions")}
+FILES = {name: f"published-{name}.json" for name in ("growth", "hot", "instructions", "parts")}
 FILES["latest"] = "published.json"
 CHART = ROOT / "docs" / "pictures" / "benchmark.svg"
 PAGES = {
@@ -51,8 +53,8 @@ def load(name: str) -> dict[str, Any] | None:
 
 def published(picture: str) -> dict[str, str]:
     """Return what stands between the markers of each name, on a page that shows `picture`."""
-    run, growth, contended, counts = (
-        load(each) for each in ("latest", "growth", "hot", "instructions")
+    run, growth, contended, counts, steps = (
+        load(each) for each in ("latest", "growth", "hot", "instructions", "parts")
     )
     parts = {} if run is None else blocks(run, picture)
     if growth is not None:
@@ -61,6 +63,9 @@ def published(picture: str) -> dict[str, str]:
         parts["hot"] = _fenced(hot_lines(contended))
     if counts is not None:
         parts["instructions"] = _instructions(counts["cases"])
+    if steps is not None:
+        head = [f"steps of Python {steps['python']}, in memory", *PATHS]
+        parts["parts"] = markdown(head, parts_rows(steps))
     if run is not None and growth is not None and contended is not None:
         judged = [*applicable(run), *of_growth(growth, run), *of_hot(contended)]
         parts["goals"] = markdown(GOALS, goals(judged))

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench_run import a_run
-from benchmarks import chart, publish, tables
+from benchmarks import chart, parts, publish, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
 from benchmarks.goals import GOALS, applicable, of_growth, of_hot
@@ -174,7 +174,8 @@ def test_every_marker_is_filled(page: str) -> None:
     """A misspelt name would leave a gap where a table should be."""
     text = (ROOT / page).read_text()
     names = re.findall(r"<!-- (\w+): made by", text)
-    known = {*publish.blocks(a_run(), ""), "growth", "hot", "instructions", "capacity", "constants"}
+    known = {*publish.blocks(a_run(), ""), "growth", "hot", "instructions", "parts"}
+    known |= {"capacity", "constants"}
 
     assert names
     assert set(names) <= known
@@ -224,6 +225,34 @@ def test_counts_are_cut_at_the_marks() -> None:
     parts = [f"version: 1\nsummary: {n}\ntotals: {n}\n" for n in (9000, 300, 40, 500)]
 
     assert between_marks(totals(parts)) == [300, 500]
+
+
+def test_every_module_on_the_way_of_a_request_has_its_part() -> None:
+    """Each module that a plain block runs through is in the table by name, Sanic's in the rest."""
+    package = ROOT / "sanic_cookies"
+    modules = ("token", "wiring", "codec", "locks", "expiry", "interfaces/guard", "session_dict/x")
+    named = [parts.part_of(str(package / f"{module}.py")) for module in modules]
+
+    assert named == [
+        *("finding the cookie", "context and response", "encoding and decoding"),
+        *("locks, deadlines", "reading, deciding, writing", "guard and fan-out"),
+        "reading, deciding, writing",
+    ]
+    assert parts.part_of(str(package / "interfaces" / "redis" / "wire.py")) == "the store"
+    assert parts.part_of(str(package / "flash.py")) == parts.ELSE
+    assert parts.part_of("sanic/app.py") is None
+
+
+def test_steps_are_shown_above_bare_sanic() -> None:
+    """Of Sanic's own steps only those count that it takes more; the sum is of what is shown."""
+    bare = {path: {parts.REST: 100} for path in parts.PATHS}
+    ours = {path: {parts.REST: 130, "the store": 20} for path in parts.PATHS}
+    shown = {name: counts for name, *counts in parts.rows({"bare": bare, "ours": ours})}
+
+    assert shown["the store"] == ["20"] * 3
+    assert shown[parts.REST] == ["30"] * 3
+    assert shown["in all"] == ["50"] * 3
+    assert shown["bare Sanic"] == ["100"] * 3
 
 
 def test_what_is_lost_or_unfair_on_a_hot_session_shows() -> None:

@@ -381,12 +381,12 @@ class Redis:
     async def _run(self, script: Script, keys: str | tuple[str, ...], *args: Any) -> Any:
         """Run a script by its digest; send the text if the server has lost it."""
         execute = self._connected().execute
-        places = (1, keys) if isinstance(keys, str) else (len(keys), *keys)
+        keys = (keys,) if isinstance(keys, str) else keys
         try:
             try:
-                reply = await execute("EVALSHA", script.sha, *places, *args)
+                reply = await execute("EVALSHA", script.sha, len(keys), *keys, *args)
             except NoScriptError:
-                reply = await execute("EVAL", script.text, *places, *args)
+                reply = await execute("EVAL", script.text, len(keys), *keys, *args)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
