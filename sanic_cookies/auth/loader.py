@@ -1,24 +1,14 @@
-"""The user behind a session: loaded once per request, and logged out when it is gone or changed.
+"""The user behind a session: loaded once per request.
 
-Law: whoever asks for the user gets the same answer throughout a request, and nobody is let in on
-the word of a session whose user is gone, or whose stamp has changed.
-
-A session whose stamp is a former one, still good, gets the newest: by a task of its own that takes
-the lock when it is free, so that a request which only reads never waits for one. Should that fail,
-the next request tries again.
+Law: whoever asks for the user gets the same answer throughout a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from inspect import isawaitable
 from typing import Any
 
-import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
@@ -26,24 +16,14 @@ from ..content import Identity
 from ..errors import (
     LoginRequired,
     SessionConfigError,
-    SessionError,
     SessionLockTimeout,
     SessionStoreError,
 )
-from ..exchange import Exchange
-from ..interfaces.base import LivesInCookie
 from ..session_dict import SessionDict
 from ..settings import Options
 from ..wiring import Wiring, may_preload
 from . import stamps
-from .registry import Place, UserSessions
-from .stamps import SessionStamp
-
-security = logging.getLogger("sanic_cookies.security")
-
-UserLoader = Callable[[Any], Any]
-LOADER_OPTIONS = frozenset({"session_stamp", "user_loader", "user_name"})
-GONE, CHANGED = "the user is gone", "the stamp has changed"
+from .judgement import GONE, JudgedUsers
 
 
 @dataclass(slots=True)
@@ -65,11 +45,9 @@ class Known:
     owner: object = None
 
 
-class LoadedUsers(UserSessions):
+class LoadedUsers(JudgedUsers):
     """The half of `AuthSession` that turns what a session holds into a user."""
 
-    user_loader: UserLoader | None
-    session_stamp: SessionStamp | None
     user_name: str
 
     def _set_loader(self, options: Options) -> None:
@@ -86,11 +64,6 @@ class LoadedUsers(UserSessions):
         self.checks = [each for each in self.checks if each != self._load_early]
         if self._judges_users:
             self.checks.insert(0, self._load_early)
-
-    def start(self) -> None:
-        """Make the parts anew; nothing is under way in a new event loop."""
-        super().start()
-        self._restamping: set[str] = set()
 
     def init_app(self, app: Sanic[Any, Any]) -> None:
         """Attach to `app`; see `Session.init_app`.
@@ -115,10 +88,6 @@ class LoadedUsers(UserSessions):
     def loaded_name(self) -> str | None:
         """The attribute on `request.ctx` that holds the loaded user; None without a loader."""
         return None if self.user_loader is None else self.user_name
-
-    @property
-    def _judges_users(self) -> bool:
-        return self.user_loader is not None or self.session_stamp is not None
 
     async def current_user(self, request: Request | None = None) -> Any:
         """Return the user who is logged in, as `user_loader` gives it; None if nobody is.
@@ -191,19 +160,6 @@ class LoadedUsers(UserSessions):
 
     # For `AuthSession`.
 
-    async def _recognise(self, user: Any) -> tuple[Any, str]:
-        """Return a user who logs in as the loader gives it, and the stamp of it.
-
-        Raises:
-            ValueError: The loader does not know the user.
-        """
-        loaded = await self._load(user)
-        if loaded is None:
-            raise ValueError("user_loader knows no such user")
-        if self.session_stamp is None:
-            return loaded, ""
-        return loaded, await stamps.newest(self.session_stamp, loaded)
-
     def _show(self, request: Request, identity: Identity | None, user: Any) -> None:
         """Remember for the rest of the request who it is."""
         if not self._judges_users:
@@ -240,87 +196,6 @@ class LoadedUsers(UserSessions):
                 await self._restamp(request, sess, identity, stamp)
         self._show(request, identity, user)
         return user
-
-    async def look(self, request: Request) -> float | None:
-        """Look at a session anew, and at its user; see `Session.look`."""
-        sess = self.make(Exchange(request))
-        left, identity = await sess.look()
-        if left is not None and identity is not None and self._judges_users:
-            user, _ = await self._judged(sess, identity)
-            return None if user is None else left
-        return left
-
-    async def _judged(self, sess: SessionDict, identity: Identity) -> tuple[Any, str]:
-        """Return the user and the stamp to keep; without a user the session has been ended."""
-        user = await self._load(identity.user)
-        objection, stamp = await self._objection(user, identity)
-        if objection is not None:
-            await self._end_login(sess, identity, objection)
-            return None, ""
-        return user, stamp
-
-    async def _objection(self, user: Any, identity: Identity) -> tuple[str | None, str]:
-        """Return what ends the login of a loaded user, None for nothing; and the stamp to keep."""
-        if user is None:
-            return GONE, ""
-        if self.session_stamp is None:
-            return None, identity.stamp
-        is_good, newest = await stamps.judge(self.session_stamp, user, identity.stamp)
-        return None if is_good else CHANGED, newest
-
-    async def _going_on(self, places: list[Place]) -> list[Place]:
-        """Leave out the sessions that their next use will end; each user is loaded once."""
-        if not self._judges_users:
-            return places
-        loaded: dict[bytes, Any] = {}
-        found = []
-        for record, identity in places:
-            if identity is not None:
-                key = msgspec.json.encode(identity.user)
-                if key not in loaded:
-                    loaded[key] = await self._load(identity.user)
-                objection, _ = await self._objection(loaded[key], identity)
-                if objection is not None:
-                    continue
-            found.append((record, identity))
-        return found
-
-    async def _load(self, user: Any) -> Any:
-        if self.user_loader is None:
-            return user
-        loaded = self.user_loader(user)
-        return await loaded if isawaitable(loaded) else loaded
-
-    async def _restamp(
-        self, request: Request, sess: SessionDict, identity: Identity, stamp: str
-    ) -> None:
-        """Have the session keep `stamp`, so that the former one can be given up some day."""
-        sid = sess.sid or ""
-        if isinstance(self.master_interface, LivesInCookie):
-            # Only this response can carry it.
-            if not (sess.exchange.begun or sess.is_locked()):
-                await self._write_stamp(sess, identity.stamp, stamp)
-        elif sid not in self._restamping:
-            self._restamping.add(sid)
-            exchange = Exchange(request)
-            exchange.begun = True  # no cookie of this one reaches anybody
-            work = self._write_stamp(self.make(exchange), identity.stamp, stamp)
-            task = self.runtime.background.spawn(work)
-            task.add_done_callback(lambda _: self._restamping.discard(sid))
-
-    async def _write_stamp(self, sess: SessionDict, former: str, stamp: str) -> None:
-        with suppress(SessionError):
-            async with sess:
-                identity = await sess.identity()
-                if identity is not None and identity.stamp == former:
-                    sess.amend(replace(identity, stamp=stamp), rotate=False)
-
-    async def _end_login(self, sess: SessionDict, identity: Identity, reason: str) -> None:
-        sid = sess.sid
-        security.warning("%s: session ended: %s sid=%s", self.name, reason, sid or "-")
-        await sess.end()
-        user_key = self.user_key(identity.user)
-        self._emit("revoked", sid=sid, user_key=user_key, reason=reason)
 
     async def _load_early(self, request: Request) -> None:
         """Load the user before the handler, wherever the session is read before it."""

@@ -19,7 +19,7 @@ from ..settings import DAY, Options, Seconds, SessionOptions
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
 from .guards import NoAuthHandler
-from .loader import UserLoader
+from .judgement import UserLoader
 from .site_data import ClearSiteData, site_data
 from .stamps import SessionStamp
 
