@@ -29,7 +29,6 @@ from sanic.request import Request
 from .. import content as contents
 from .. import expiry
 from ..auth.session import AuthSession
-from ..content import Content, Identity
 from ..errors import SessionConfigError, SessionError, SessionLimitReached, SessionStoreError
 from ..interfaces.base import LivesInCookie
 from ..interfaces.guard import Budget
@@ -39,13 +38,11 @@ from ..session import Session
 from ..session_dict import SessionDict
 from ..token import Token, same
 from ..wiring import may_preload
-from .sources import OldSession, OldStore
+from .sources import OldStore
+from .translation import Translation
 
 logger = logging.getLogger("sanic_cookies")
 
-REMEMBER_KEY, DURATION_KEY = "_remember_me", "_override_expiry"
-# A login that was taken over proves nothing of now: it is never a fresh one.
-LONG_AGO = -1e9
 # Longer than any request stands still between two steps.
 MARK_SECONDS = 120.0
 
@@ -90,7 +87,8 @@ class Migration:
             raise SessionConfigError("logins=True needs an AuthSession")
         self.upgraded = 0
         self._session, self._sources = session, list(sources)
-        self._until, self._logins, self._auth_key = until.timestamp(), logins, auth_key
+        self._translation = Translation(session, logins, auth_key)
+        self._until = until.timestamp()
         session.checks.insert(0, self._take_over)
         session._app.register_listener(self._warn_when_over, "before_server_start")
         session._app.register_listener(self._close, "after_server_stop")
@@ -139,7 +137,8 @@ class Migration:
         """Create our record from the old one, unless it was taken over before."""
         name, store = self._session.name, self._session.runtime.store
         if await store.fetch(name, _mark(derived), budget) is None:
-            draft = await self._draft(source, value, derived)
+            old = await self._ask(source.read(value))
+            draft = None if old is None else await self._translation.draft(old, derived)
             if draft is not None:
                 with suppress(SessionLimitReached):  # the old one stays, until there is room
                     await self._store_new(draft, budget, route)
@@ -159,68 +158,6 @@ class Migration:
             return
         admission = await runtime.store.admit(draft, None, limit, budget, 0.0)
         welcome(runtime, admission, draft.user_key, route)
-
-    async def _draft(self, source: OldStore, value: str, derived: Token) -> Draft | None:
-        """Return the first write of the session, None if there is none to take over."""
-        session = self._session
-        old = await self._ask(source.read(value))
-        content = None if old is None else await self._content(old)
-        if old is None or content is None or content.is_empty:
-            return None
-        span = expiry.span(session.settings.policy, content, 0.0)
-        payload = contents.pack(session.settings.codec, content)
-        if len(payload) > session.settings.max_bytes:
-            logger.warning("%s: an old session is too large to be taken over", session.name)
-            return None
-        user_key = None
-        if content.identity is not None and isinstance(session, AuthSession):
-            user_key = session.user_key(content.identity.user)
-        return Draft(
-            name=session.name,
-            sid=derived.sid,
-            version=1,
-            secret_hash=derived.secret_hash,
-            payload=payload,
-            ttl=min(span.ttl, old.ttl),
-            lifetime=span.lifetime,
-            user_key=user_key,
-        )
-
-    async def _content(self, old: OldSession) -> Content | None:
-        """Return what an old session holds in our terms; None if it is not one."""
-        try:
-            data = msgspec.json.decode(old.payload, type=dict[str, Any])
-        except msgspec.MsgspecError:
-            logger.warning("%s: an old session is unreadable, it is left alone", self._session.name)
-            return None
-        identity = None
-        if isinstance(self._session, AuthSession):
-            user, remember = data.pop(self._auth_key, None), data.pop(REMEMBER_KEY, None)
-            data.pop(DURATION_KEY, None)
-            if self._logins and user is not None:
-                identity = await self._identity(self._session, user, remember is True, old.ttl)
-                if identity is None:
-                    return None
-        return Content(data=data, identity=identity)
-
-    async def _identity(
-        self, auth: AuthSession, user: Any, remember: bool, left: float
-    ) -> Identity | None:
-        try:
-            _, stamp = await auth._recognise(user)
-        except ValueError:
-            return None  # the loader knows no such user any more
-        longest = auth.remember_expiry if remember else auth.settings.policy.absolute
-        return Identity(
-            user=user,
-            since=0.0,
-            limit=left if longest is None else min(left, longest),
-            idle=auth.remember_expiry if remember else None,
-            persistent=remember or None,
-            remembered=remember,
-            confirmed=LONG_AGO,
-            stamp=stamp,
-        )
 
     async def _marked(
         self, source: OldStore, record: Record, derived: Token, budget: Budget
