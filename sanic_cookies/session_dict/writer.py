@@ -26,6 +26,7 @@ from .changes import Changes
 from .mapping import Status
 from .plan import Act, Plan
 from .planner import SessionPlanner
+from .unanswered import disown_later
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -74,11 +75,20 @@ class SessionWriter(SessionPlanner):
 
     async def _store_new(self, draft: Draft) -> bool:
         limit = self._limit(draft)
-        if limit is None:
-            return await self._store.create(draft, self._budget)
-        admission = await self._store.admit(draft, None, limit, self._budget, 0.0)
+        try:
+            if limit is None:
+                return await self._store.create(draft, self._budget)
+            admission = await self._store.admit(draft, None, limit, self._budget, 0.0)
+        except SessionStoreError as error:
+            self._disown(draft, error)
+            raise
         welcome(self._runtime, admission, draft.user_key, self._exchange.label)
         return admission.outcome is Outcome.SAVED
+
+    def _disown(self, draft: Draft, error: SessionError) -> None:
+        """Have no session that nobody has the token of, if this write was made after all."""
+        if isinstance(error, SessionStoreError) and not self._in_cookie:
+            disown_later(self._runtime, self._store, draft, error)
 
     def _limit(self, draft: Draft) -> Limit | None:
         """Return the user's limit, if this write is a login of a user who is listed."""
@@ -129,7 +139,9 @@ class SessionWriter(SessionPlanner):
                 )
             else:
                 outcome = await self._admit(draft, token, limit, copy)
-        except SessionError:
+        except SessionError as error:
+            if self._logged_in:
+                self._disown(draft, error)
             if lease is not None:
                 # It may or may not have been written; the lease at least is not to linger.
                 self._runtime.background.spawn(self._return(lease))

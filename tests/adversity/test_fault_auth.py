@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sanic import json
 
+from auth_lab import AuthLab
 from fault_lab import check_refusal
 from faults import Site, black_hole, refused
 from harness import set_cookies
 from lab import Lab
 from sanic_cookies import AuthSession
+from sanic_cookies.testing import Faulty
 
 
 @pytest.fixture
@@ -67,3 +69,32 @@ async def test_logins_while_the_store_is_away(site: Site, lab: Lab, fault: Any) 
     assert answer.json() == "ann"
     assert (await lab.browser.get("/everywhere/ann")).json() == 1
     assert (await lab.browser.get("/me")).status_code == 401
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+async def test_a_login_without_answer_takes_no_place(shared_master: Any, has_session: bool) -> None:
+    """A login that was made, and was told to have failed, does not count against the next one."""
+    faulty = Faulty(shared_master)
+    async with AuthLab(faulty, max_sessions=1, on_max_sessions="refuse") as lab:
+        if has_session:
+            await lab.write(n=1)
+        faulty.lose_reply("admit")
+        check_refusal(await lab.visit(lambda request: lab.auth.login_user(request, "ann")), {})
+        assert len(await lab.auth.sessions_of("ann")) == 1
+        await lab.auth.runtime.background.drain(30)
+
+        assert await lab.auth.sessions_of("ann") == []
+        await lab.login("ann")
+        assert await lab.user() == "ann"
+
+
+async def test_a_login_that_was_not_made_ends_nothing(shared_master: Any) -> None:
+    """A session that somebody could not be logged into goes on as it was."""
+    faulty = Faulty(shared_master)
+    async with AuthLab(faulty, max_sessions=1) as lab:
+        await lab.write(n=1)
+        faulty.fail("admit")
+        check_refusal(await lab.visit(lambda request: lab.auth.login_user(request, "ann")), {})
+        await lab.auth.runtime.background.drain(30)
+
+        assert await lab.data() == {"n": 1}
