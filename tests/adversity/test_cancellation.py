@@ -209,8 +209,12 @@ class Unanswered:
     async def queued(self, number: int) -> None:
         await until(lambda: self.session.runtime.locks.waiting == number)
 
-    async def data(self) -> dict[str, int]:
+    def answer(self) -> None:
+        """Have the store answer what it has kept to itself."""
         self._late.set()
+
+    async def data(self) -> dict[str, int]:
+        self.answer()
         await quiet(self.session)
         return dict(await self.request().peek())
 
@@ -263,8 +267,14 @@ async def test_a_cancelled_write_keeps_no_lease_for_who_has_left(interface: Inte
     assert await is_free(interface, token, within=1)
 
 
-async def test_who_catches_the_cancellation_can_enter_again(interface: Interface) -> None:
-    """A block after a cancelled one is a block of its own: it waits, then it is saved."""
+@pytest.mark.parametrize("rotates", [False, True], ids=["repeated", "shielded"])
+async def test_who_catches_the_cancellation_can_enter_again(
+    interface: Interface, rotates: bool
+) -> None:
+    """A block after a cancelled one is a block of its own: it waits, then it is saved.
+
+    A plain write is made once more in the background, one with a new token goes on there.
+    """
     store = Unanswered(interface)
     await store.begin()
     sess = store.request()
@@ -273,14 +283,20 @@ async def test_who_catches_the_cancellation_can_enter_again(interface: Interface
         with suppress(asyncio.CancelledError):
             async with sess:
                 sess["a"] = 1
+                if rotates:
+                    sess.rotate()
         async with sess:
             sess["b"] = 1
 
     task = asyncio.create_task(visit())
     await store.carried_out.wait()
     task.cancel()
+    await step(5)
+    store.answer()
     await asyncio.wait_for(task, 10)
 
+    assert sess._token is not None
+    store.cookie = sess._token.value
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
 
 
