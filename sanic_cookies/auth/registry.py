@@ -21,6 +21,8 @@ from ..record import Record, RecordUnreadable
 from ..session import Session
 from ..token import is_sid
 
+_END_AT_ONCE = 50
+
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
@@ -160,7 +162,17 @@ class UserSessions(Session):
         return await self.runtime.store.records_of(self.name, key, self._new_budget())
 
     async def _end_all(self, records: list[Record]) -> int:
-        return sum(await asyncio.gather(*(self._end(record) for record in records)))
+        """End sessions, some at a time: all at once, other requests would wait behind them."""
+        ended, failure = 0, None
+        for start in range(0, len(records), _END_AT_ONCE):
+            some = records[start : start + _END_AT_ONCE]
+            results = await asyncio.gather(*map(self._end, some), return_exceptions=True)
+            ended += sum(result is True for result in results)
+            failures = (each for each in results if isinstance(each, BaseException))
+            failure = failure or next(failures, None)
+        if failure is not None:
+            raise failure
+        return ended
 
     async def _end(self, record: Record) -> bool:
         runtime = self.runtime

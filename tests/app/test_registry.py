@@ -20,6 +20,7 @@ from sanic_cookies import (
 )
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.base import Interface
+from sanic_cookies.testing import new_draft
 from wire import ask
 
 
@@ -252,6 +253,22 @@ async def test_logout_everywhere_is_complete(indexed: Interface, user: str) -> N
         assert await whoami(mine) == [None] * 50
         assert await whoami(theirs) == [user + "x"] * 2
         await close(mine + theirs)
+
+
+async def test_very_many_sessions_end_and_nobody_waits_for_that(
+    indexed: Interface, user: str
+) -> None:
+    """A user with thousands of sessions is logged out of all, and the store stays there for all."""
+    auth = AuthSession(make_app(), indexed)
+    await indexed.open()
+    for _ in range(10):
+        drafts = [new_draft(name=auth.name, user_key=user) for _ in range(500)]
+        await asyncio.gather(*map(indexed.create, drafts))
+
+    assert await auth.logout_everywhere(user) == 5000
+    assert auth.stats()["store_failures"] == 0
+    assert await auth.sessions_of(user) == []
+    await indexed.close()
 
 
 async def test_nobody_has_no_others(indexed: Interface) -> None:
