@@ -325,3 +325,17 @@ async def test_no_record_goes_astray_on_a_cluster(cluster: redis_asyncio.RedisCl
 
     assert right + cancelled >= 5000
     assert cancelled > 500
+
+
+async def test_an_index_on_a_cluster_that_is_mostly_wrong(
+    cluster: redis_asyncio.RedisCluster,
+) -> None:
+    """However many that have ended an index on a cluster names, the living are listed."""
+    interface, living = Redis(cluster, prefix="wrong:"), new_draft(user_key="ann")
+    await interface.create(living)
+    index = interface._index("contract", "ann")
+    # More than a script of Redis can take at once.
+    await cluster.zadd(index, {f"ended-{number}": number for number in range(9000)})
+
+    assert [each.sid for each in await interface.records_of("contract", "ann")] == [living.sid]
+    assert await cluster.zcard(index) == 1

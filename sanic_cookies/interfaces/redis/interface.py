@@ -251,8 +251,9 @@ class Redis:
             some = sids[start : start + _READ_AT_ONCE]
             records += await asyncio.gather(*(self._fetch_readable(name, sid) for sid in some))
         mine = [each for each in records if each is not None and each.user_key == user_key]
-        if gone := set(sids) - {record.sid for record in mine}:
-            await self._run(FORGET, index, *gone)
+        gone = list(set(sids) - {record.sid for record in mine})
+        for start in range(0, len(gone), _READ_AT_ONCE):
+            await self._run(FORGET, index, *gone[start : start + _READ_AT_ONCE])
         return sorted(mine, key=lambda record: record.created_at)
 
     async def _fetch_readable(self, name: str, sid: str) -> Record | None:
