@@ -24,6 +24,7 @@ from sanic.request import Request
 from .errors import SessionConfigError, SessionStoreError
 from .session import Session, session_of
 from .settings import Seconds
+from .wiring import Wiring
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -61,7 +62,8 @@ async def watch(
         ws: The socket, which the handler was given.
         every: Seconds between two looks at the store.
         code: The close code.
-        session_name: Which session; None for the app's first.
+        session_name: Which session; None for the app's first with logins or, where there are none,
+            its first.
 
     Raises:
         CancelledError: The session has ended (`WebsocketClosed` under an ASGI server); let it pass.
@@ -76,7 +78,7 @@ async def watch(
     seconds = every.total_seconds() if isinstance(every, timedelta) else every
     if not seconds > 0:
         raise SessionConfigError("every must be more than 0 seconds", served=True)
-    session, owner = session_of(request, session_name), asyncio.current_task()
+    session, owner = _session_of(request, session_name), asyncio.current_task()
     alive, closed = asyncio.Event(), False
 
     async def guard() -> None:
@@ -107,6 +109,15 @@ async def watch(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _session_of(request: Request, session_name: str | None) -> Session:
+    """Return the session to watch: a socket that was opened by a login must end with it."""
+    if session_name is None:
+        for session in Wiring.of(request.app).sessions:
+            if isinstance(session, Session) and session.settings.auth_key is not None:
+                return session
+    return session_of(request, session_name)
 
 
 async def _end_of(

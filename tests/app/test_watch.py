@@ -146,6 +146,24 @@ async def test_what_ends_here_is_seen_at_once(
         assert site.failures == []
 
 
+async def test_of_several_sessions_the_login_is_watched(shared_master: Any) -> None:
+    """Where a plain session was attached first, it is still the login whose end closes."""
+    async with Site(shared_master, {"session_name": None}) as site:
+        await site.do(put_into_the_plain_session)
+        await site.login("ann")
+        async with site.dial() as ws:
+            await until(lambda: site.entered == 1)
+            await lives(ws)
+            await site.logout()
+
+            assert await closing(ws) == ENDED
+
+
+async def put_into_the_plain_session(request: Request) -> None:
+    async with request.ctx.session as sess:
+        sess["cart"] = 1
+
+
 class Deaf(InMemory):
     """A store of somebody's own, which fails when it is to tell of news."""
 
