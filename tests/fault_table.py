@@ -108,6 +108,7 @@ TABLE: dict[str, Row] = {
             CANCEL + "test_cancelled_block_is_all_or_nothing",
             CANCEL + "test_cancelled_waiter_is_passed_over",
             CANCEL + "test_cancellations_never_cross_sessions",
+            CANCEL + "test_a_cancelled_write_that_others_followed_is_no_lost_lock",
         ),
     ),
     "F16": Row(
