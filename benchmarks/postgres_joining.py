@@ -31,7 +31,6 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.postgres.queue import ALONE
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.token import Token
 from servers import PostgresServer
@@ -53,11 +52,7 @@ class Alone(AsyncPG):
     async def open(self) -> None:
         """Have every request ask alone."""
         await super().open()
-        self._joiner.ask = _alone  # type: ignore[method-assign]
-
-
-async def _alone(step: str, args: tuple[Any, ...]) -> Any:
-    return ALONE
+        self._joiner.ask = self._joiner.ask_alone  # type: ignore[method-assign]
 
 
 def locked(interface: AsyncPG, tokens: list[Token]) -> Operation:

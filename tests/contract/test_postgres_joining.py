@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from sanic_cookies.interfaces import AsyncPG
-from sanic_cookies.interfaces.postgres.queue import ALONE, Queue
-from sanic_cookies.record import Draft, Granted, Outcome, RecordUnreadable
+from sanic_cookies.interfaces.postgres import joining
+from sanic_cookies.interfaces.postgres.queue import Queue
+from sanic_cookies.record import Busy, Draft, Granted, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,
     LeaseContract,
@@ -25,6 +26,10 @@ from sanic_cookies.testing import (
 from stores import postgres, table
 
 Connection = asyncpg.Connection
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND application_name = $1
+"""
 STATEMENTS = ("fetch", "acquire", "commit", "release")
 
 
@@ -102,17 +107,19 @@ async def differences(
         for twin in "ab":
             await database.execute(FILL.replace("{table}", name), f"{twin}{number}", *state)
     secrets = (b"x", False, b"", 0.0, False) if step == "commit" else ()
+    joiner = interface._joiner
     plain = [
-        await interface._row(step, "contract", f"a{number}", *args, *secrets)
+        await joiner.ask_alone(step, ("contract", f"a{number}", *args, *secrets))
         for number, (_, args) in enumerate(asked)
     ]
-    joined = await asyncio.gather(
-        *(
-            interface._joiner.ask(step, ("contract", f"b{number}", *args, *secrets))
-            for number, (_, args) in enumerate(asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joiner, "ask_alone", None)  # whoever is sent to ask alone fails
+        joined = await asyncio.gather(
+            *(
+                joiner.ask(step, ("contract", f"b{number}", *args, *secrets))
+                for number, (_, args) in enumerate(asked)
+            )
         )
-    )
-    assert ALONE not in joined
     found = []
     for number, case in enumerate(asked):
         rows = [await stored(database, name, f"{twin}{number}") for twin in "ab"]
@@ -138,7 +145,7 @@ def answer(step: str, row: Any) -> list[Any]:
         return []
     if step == "commit":
         return [row[0]]
-    return [v for k, v in row.items() if k not in ("n", "passed_over", "lease_token")]
+    return [v for k, v in row.items() if k not in ("n", "passed_over")]
 
 
 def alike(a: list[Any], b: list[Any]) -> bool:
@@ -241,13 +248,39 @@ async def test_one_session_has_one_holder(interface: AsyncPG) -> None:
     assert all(held[5:])
 
 
+async def test_no_step_waits_for_another(
+    database_url: str, database: Connection, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps that are asked for in the same turn of the loop are on their way at once."""
+    monkeypatch.setattr(joining, "STUCK_SECONDS", 3600.0)
+    settings = {"application_name": name}
+    async with (
+        postgres(database_url, name, server_settings=settings) as interface,
+        asyncpg.create_pool(database_url, min_size=1, max_size=1) as onlooker,
+    ):
+        drafts = [new_draft() for _ in range(6)]
+        for draft in drafts:
+            await interface.create(draft)
+        async with database.transaction():
+            await database.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+            asked = [interface.fetch(draft.name, draft.sid) for draft in drafts]
+            asked += [interface.release(draft.name, draft.sid, "token") for draft in drafts]
+            tasks = [asyncio.create_task(each) for each in asked]
+            async with asyncio.timeout(20):
+                while await onlooker.fetchval(WAITING, name) < 2:
+                    pass
+        await asyncio.gather(*tasks)
+
+
 @pytest.mark.parametrize(
     ("step", "bad"),
     [
         ("acquire", {"label": "\0"}),
         ("acquire", {"label": "\ud800"}),
         ("acquire", {"seconds": 1e300}),
+        ("acquire", {"seconds": float("nan")}),
         ("commit", {"ttl": float("nan"), "renew": True}),
+        ("commit", {"lifetime": float("inf"), "renew": True}),
         ("commit", {"user_key": "\0"}),
         ("commit", {"version": 2**70}),
     ],
@@ -274,6 +307,49 @@ async def test_bad_request_fails_alone(interface: AsyncPG, step: str, bad: dict[
     assert isinstance(answers.pop(5), Exception)
     for answer in answers:
         assert answer is Outcome.SAVED or (isinstance(answer, Granted) and answer.held)
+
+
+TEXTS = ["", "null", '"', "\\", "[1,2]", "\\u0000", "a\nb\x1f\x01", "ключ \N{GRINNING FACE}", None]
+PAYLOADS = [b"", b"\0", None, bytes(range(256)), b"[]", "ключ".encode(), b"x" * 70_000]
+
+
+async def test_values_arrive_as_they_are(
+    interface: AsyncPG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a text or a payload holds, each session gets its own, and nothing of another's."""
+    monkeypatch.setattr(interface._joiner, "ask_alone", None)  # who is sent to ask alone fails
+    pairs = list(product(TEXTS, PAYLOADS))
+    drafts = [new_draft(payload=b"old") for _ in pairs]
+    for draft in drafts:
+        await interface.create(draft)
+    written = [
+        following(draft, user_key=text, payload=payload)
+        for draft, (text, payload) in zip(drafts, pairs, strict=True)
+    ]
+    claims = [
+        new_claim(draft, label=text or "-") for draft, (text, _) in zip(drafts, pairs, strict=True)
+    ]
+    await asyncio.gather(
+        *(
+            interface.acquire(draft.name, draft.sid, claim)
+            for draft, claim in zip(drafts, claims, strict=True)
+        )
+    )
+    outcomes = await asyncio.gather(
+        *(
+            interface.commit(draft, claim.token, False, 30.0)
+            for draft, claim in zip(written, claims, strict=True)
+        )
+    )
+    records = await asyncio.gather(*(interface.fetch(each.name, each.sid) for each in written))
+    busy = await asyncio.gather(
+        *(interface.acquire(each.name, each.sid, new_claim(each)) for each in drafts)
+    )
+
+    assert set(outcomes) == {Outcome.SAVED}
+    found = [(record.user_key, record.payload) for record in records if record is not None]
+    assert found == [(text, b"old" if payload is None else payload) for text, payload in pairs]
+    assert [each.label for each in busy if isinstance(each, Busy)] == [c.label for c in claims]
 
 
 async def test_unreadable_row_fails_alone(
@@ -320,8 +396,8 @@ async def test_plans_keep_to_the_primary_key(
 ) -> None:
     """A plan that was made for the empty table, and is kept, scans no table that has grown."""
     joined = interface._joiner.steps[step]
-    types = ", ".join(["text[]"] * joined.width)
-    nothing = ", ".join(["'{}'"] * joined.width)
+    types = ", ".join(["bytea"] * len(joined.pack([])))
+    nothing = ", ".join(["'[]'"] * len(joined.pack([])))
     await database.execute("SET plan_cache_mode = force_generic_plan")
     await database.execute(f"PREPARE joined ({types}) AS {joined.joined}")
     rows = await database.fetch(f"EXPLAIN EXECUTE joined ({nothing})")

@@ -37,8 +37,8 @@ from ..wakeups import Wakeups
 from .ear import PostgresEar
 from .joining import Joiner
 from .pool import AWAY, RELEASE_SECONDS, Pool
-from .queue import ALONE, Step
-from .rows import commitment, creation, record
+from .queue import Step
+from .rows import FIELDS, PACKED, commitment, creation, record
 from .statements import sql
 
 logger = logging.getLogger("sanic_cookies")
@@ -46,6 +46,8 @@ logger = logging.getLogger("sanic_cookies")
 _BATCH = 1000
 _BATCH_PAUSE = 0.01
 _PAGE = 500
+# A dict: to make a member of an enum of its value takes ten times as long.
+_OUTCOMES: dict[str | None, Outcome] = {None: Outcome.GONE} | {each.value: each for each in Outcome}
 _STATEMENTS = (
     *("fetch", "acquire", "commit", "release"),
     *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user"),
@@ -93,10 +95,8 @@ class AsyncPG:
         self._joiner = Joiner(
             self._pool,
             {
-                "fetch": Step(self._sql["fetch"], sql("fetch_joined", table), 2, writes=False),
-                "acquire": Step(self._sql["acquire"], sql("acquire_joined", table), 6),
-                "commit": Step(self._sql["commit"], sql("commit_joined", table), 11),
-                "release": Step(self._sql["release"], sql("release_joined", table), 3),
+                name: Step(self._sql[name], sql(f"{name}_joined", table), pack, name != "fetch")
+                for name, pack in PACKED.items()
             },
         )
 
@@ -137,7 +137,7 @@ class AsyncPG:
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        row = await self._joined("fetch", name, sid)
+        row = await self._joiner.ask("fetch", (name, sid))
         return None if row is None else record(name, sid, row)
 
     async def create(self, draft: Draft) -> bool:
@@ -166,14 +166,14 @@ class AsyncPG:
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
         token = self._wakeups.token(claim.token)
-        row = await self._joined(
-            "acquire", name, sid, token, claim.seconds, claim.label, claim.secret_hash
-        )
+        asked = name, sid, token, claim.seconds, claim.label, claim.secret_hash
+        row = await self._joiner.ask("acquire", asked)
         if row is None:
             return None
-        if row["state"] == 2:
-            return Busy(row["label"], row["seconds"])
-        return Granted(record(name, sid, row), held=row["state"] == 1)
+        state, label, left = row[FIELDS : FIELDS + 3]
+        if state == 2:
+            return Busy(label, left)
+        return Granted(record(name, sid, row), held=state == 1)
 
     async def commit(
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
@@ -188,7 +188,7 @@ class AsyncPG:
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
-        await self._joined("release", name, sid, self._wakeups.token(token))
+        await self._joiner.ask("release", (name, sid, self._wakeups.token(token)))
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
@@ -240,7 +240,7 @@ class AsyncPG:
             return Outcome.STALE if made is None else Outcome.SAVED
         arguments = commitment(draft, token, False, seconds)
         row = await connection.fetchrow(self._sql["commit"], *arguments)
-        return Outcome.GONE if row[0] is None else Outcome(row[0])
+        return _OUTCOMES[row[0]]
 
     async def sweep(self) -> int:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
@@ -290,14 +290,10 @@ class AsyncPG:
     async def _commit(
         self, draft: Draft, token: str | None, release: bool, seconds: float
     ) -> Outcome:
+        asked = commitment(draft, token, release, seconds)
         # A new secret goes alone: the joined statement has no place for it.
-        run = self._row if draft.rotated else self._joined
-        row = await run("commit", *commitment(draft, token, release, seconds))
-        return Outcome.GONE if row[0] is None else Outcome(row[0])
-
-    async def _joined(self, step: str, *args: Any) -> Any:
-        row = await self._joiner.ask(step, args)
-        return await self._row(step, *args) if row is ALONE else row
+        ask = self._joiner.ask_alone if draft.rotated else self._joiner.ask
+        return _OUTCOMES[(await ask("commit", asked))[0]]
 
     async def _row(self, step: str, *args: Any) -> Any:
         return await self._pool.ask("fetchrow", self._sql[step], args)

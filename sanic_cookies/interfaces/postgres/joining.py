@@ -16,7 +16,7 @@ from typing import Any
 
 from .lane import LANES, Lane
 from .pool import Pool
-from .queue import Queue, Request, Step
+from .queue import ALONE, Arguments, Queue, Step, refuse
 
 # When no lane has got ahead for so long, there may be one more.
 STUCK_SECONDS = 0.05
@@ -39,8 +39,8 @@ class Joiner:
         self._watch: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def ask(self, step: str, args: tuple[Any, ...]) -> Any:
-        """Return the row that answers a request, None if none does, or `ALONE`.
+    async def ask(self, step: str, args: Arguments) -> Any:
+        """Return the row that answers a request; None if none does.
 
         Args:
             step: Name of the step.
@@ -48,15 +48,27 @@ class Joiner:
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._queue, self._lanes, self._watch = loop, Queue(self.steps), [], None
-        request = Request(args, loop.create_future())
+            self._begin(loop)
+        answer: asyncio.Future[Any] = loop.create_future()
+        request = args, answer
         self._queue.add(step, request)
-        lane = self._free_lane()
-        if lane is not None:
-            return await lane.lead(step, request)
-        if self._watch is None:
-            self._look_again_later()
-        return await request.wait()
+        # Who comes in the same turn of the loop as another who leads comes along.
+        lane = None if self._queue.is_led else self._free_lane()
+        try:
+            if lane is not None:
+                await lane.lead(step, request)
+            elif self._watch is None:
+                self._look_again_later()
+            row = await answer
+        except asyncio.CancelledError:
+            for lane in self._lanes:
+                lane.look_whether_missed()
+            raise
+        return await self.ask_alone(step, args) if row is ALONE else row
+
+    async def ask_alone(self, step: str, args: Arguments) -> Any:
+        """Return what `ask` does, by a statement for this request only."""
+        return await self._pool.ask("fetchrow", self.steps[step].plain, args)
 
     async def close(self) -> None:
         """End the lanes; what still waits for them fails."""
@@ -64,19 +76,24 @@ class Joiner:
             if self._watch is not None:
                 self._watch.cancel()
             await asyncio.gather(*(lane.close() for lane in self._lanes))
-            for request in self._queue.waiting():
-                request.settle(ConnectionError("the interface was closed"))
+            refuse(self._queue.answers(), ConnectionError("the interface was closed"))
         self._loop = None
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have nothing to do on a loop, whatever is left on another."""
+        self._loop, self._queue, self._lanes, self._watch = loop, Queue(self.steps), [], None
+        for _ in range(LANES):
+            self._add_lane()
 
     def _free_lane(self) -> Lane | None:
         """Return a lane that is free, with a connection if there is such a one."""
-        free = [lane for lane in self._lanes if lane.is_free]
-        for lane in free:
-            if lane.is_connected:
-                return lane
-        if free:
-            return free[0]
-        return self._add_lane() if len(self._lanes) < LANES else None
+        free = None
+        for lane in self._lanes:
+            if lane.is_free:
+                if lane.is_connected:
+                    return lane
+                free = free or lane
+        return free
 
     def _add_lane(self) -> Lane:
         lane = Lane(self._queue, self._pool, self._lanes)
@@ -91,7 +108,8 @@ class Joiner:
     def _look_whether_stuck(self, carried: int) -> None:
         """Open another lane if some wait and no statement has ended since `carried` was right."""
         self._watch = None
-        if self._loop is None or not self._queue.waiting():
+        self._queue.drop_gone()
+        if self._loop is None or not self._queue:
             return
         is_stuck = carried == sum(lane.carried for lane in self._lanes)
         if is_stuck and len(self._lanes) < max(LANES, self._pool.size // 2):

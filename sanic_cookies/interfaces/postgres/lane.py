@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import Any
 
 from .pool import CUT, Pool
-from .queue import ALONE, Queue, Request
+from .queue import ALONE, Arguments, Queue, Request, Step, refuse
 
 LANES = 2
 # A connection that nobody has needed for so long goes back to the pool, which knows when to end it.
@@ -39,7 +39,6 @@ class Lane:
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
         self._carried: list[Request] = []
-        self._missed = 0
         self._end: asyncio.TimerHandle | None = None
         self._used = 0.0
         self._idle: asyncio.TimerHandle | None = None
@@ -50,20 +49,24 @@ class Lane:
         """Whether it has a connection."""
         return self._connection is not None
 
-    async def lead(self, step: str, request: Request) -> Any:
-        """Have a request carried that has found this lane free; return its answer."""
+    async def lead(self, step: str, request: Request) -> None:
+        """Have a request carried that has found this lane free; others may come along."""
         self.is_free = False
+        args, answer = request
         try:
             # What others of this turn of the loop ask comes along.
-            await asyncio.sleep(0)
+            self._queue.is_led = True
+            try:
+                await asyncio.sleep(0)
+            finally:
+                self._queue.is_led = False
             if self._may_connect() and self._queue.take_only(step, request):
-                return await self._carry_one(step, request)
+                answer.set_result(await self._carry_one(step, args))
         except asyncio.CancelledError:
-            request.answer.cancel()
+            answer.cancel()
             raise
         finally:
             self.go_on()
-        return await request.wait()
 
     async def close(self) -> None:
         """End the task, and give the connection back."""
@@ -78,7 +81,7 @@ class Lane:
 
     def go_on(self) -> None:
         """Carry those who wait, or be free."""
-        if self._is_closed or not self._queue.waiting():
+        if self._is_closed or not self._queue:
             self._rest()
             return
         self.is_free = False
@@ -106,10 +109,23 @@ class Lane:
         else:
             self._let_go()
 
+    def look_whether_missed(self) -> None:
+        """See whether all the callers have gone whose requests are being carried.
+
+        The server then gets a moment to answer. After it the connection is cut, or a server that
+        hangs would hold the lane for good.
+        """
+        if not self._carried or self._end is not None:
+            return
+        if all(answer.done() for _, answer in self._carried):
+            self._end = self._loop.call_later(GRACE_SECONDS, self._cut)
+
     async def _run(self) -> None:
         try:
-            while self._queue.waiting() and await self._connect():
+            while self._queue and await self._connect():
                 batch = self._queue.take_batch()
+                if self._queue:
+                    self._call_another()
                 if batch is not None:
                     await self._carry(*batch)
                 await self._take_turns()
@@ -117,23 +133,29 @@ class Lane:
             self._task = None
             if self._carried:
                 self._cut()
-                self._put_down([ConnectionError("the interface was closed")] * len(self._carried))
+                refuse(self._put_down(), ConnectionError("the interface was closed"))
             self._rest()
+
+    def _call_another(self) -> None:
+        """Have another lane begin with what this one leaves behind."""
+        free = next((lane for lane in self._lanes if lane.is_free), None)
+        if free is not None:
+            free.go_on()
 
     async def _connect(self) -> bool:
         """Have a connection, or leave the work to another lane that has."""
         while self._connection is None:
-            waited = self._queue.waiting()
+            self._queue.drop_gone()
+            if not self._queue:
+                return False
+            waited = set(self._queue.answers())
             try:
                 self._connection = await self._pool.take()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who waited
                 if not self._may_connect():
                     return False
-                for request in waited:
-                    if request.missed is None:  # nor has another lane taken it meanwhile
-                        request.settle(error)
-                if not self._queue.waiting():
-                    return False
+                # But for whom another lane has taken meanwhile.
+                refuse(waited.intersection(self._queue.answers()), error)
         return True
 
     def _may_connect(self) -> bool:
@@ -141,12 +163,12 @@ class Lane:
         others = (lane for lane in self._lanes if lane is not self)
         return self.is_connected or not any(lane.is_connected for lane in others)
 
-    async def _carry_one(self, step: str, request: Request) -> Any:
+    async def _carry_one(self, step: str, args: Arguments) -> Any:
         """Run a statement for one request, by whose cancellation it ends."""
         if self._connection is None:
             self._connection = await self._pool.take()
         try:
-            return await self._connection.fetchrow(self._queue.steps[step].plain, *request.args)
+            return await self._connection.fetchrow(self._queue.steps[step].plain, *args)
         except asyncio.CancelledError:
             # Until the server has stopped the connection is of no use.
             self._let_go()
@@ -158,41 +180,32 @@ class Lane:
             self.carried += 1
             await self._take_turns()
 
-    async def _carry(self, step: str, requests: list[Request]) -> None:
+    async def _carry(self, step: Step, requests: list[Request]) -> None:
         """Run a statement for some requests, and answer them."""
-        self._carried, self._missed = requests, 0
-        for request in requests:
-            request.missed = self._miss_one
-        joined, width = self._queue.steps[step].joined, self._queue.steps[step].width
+        self._carried = requests
         try:
-            columns = _columns([request.args[:width] for request in requests])
-            rows = await self._connection.fetch(joined, *columns)
-            answers = _answers(rows, len(requests))
+            packed = step.pack([args for args, _ in requests])
+            results = _results(await self._connection.fetch(step.joined, *packed), len(requests))
         except Exception:  # noqa: BLE001 - each will see for itself what of it is its own
-            self._put_down([ALONE] * len(requests))
+            self._answer([ALONE] * len(requests))
             # If it is broken the pool will notice.
             await self._give_back()
         else:
-            self._put_down(answers)
+            self._answer(results)
 
-    def _put_down(self, answers: list[Any]) -> None:
+    def _answer(self, results: list[Any]) -> None:
+        for answer, result in zip(self._put_down(), results, strict=True):
+            if not answer.done():
+                answer.set_result(result)
+
+    def _put_down(self) -> list[asyncio.Future[Any]]:
+        """Have nothing to carry any more; return where the callers wait."""
         self.carried += 1
         if self._end is not None:
             self._end.cancel()
             self._end = None
         requests, self._carried = self._carried, []
-        for request, answer in zip(requests, answers, strict=True):
-            request.settle(answer)
-
-    def _miss_one(self) -> None:
-        """Take note that one of the callers who are being carried has gone.
-
-        When all have, the server gets a moment to answer. Then the connection is cut, or a server
-        that hangs would hold the lane for good.
-        """
-        self._missed += 1
-        if self._missed == len(self._carried):
-            self._end = self._loop.call_later(GRACE_SECONDS, self._cut)
+        return [answer for _, answer in requests]
 
     def _cut(self) -> None:
         self._connection.terminate()
@@ -214,27 +227,9 @@ class Lane:
             self._pool.give_back_soon(connection)
 
 
-def _columns(rows: list[tuple[Any, ...]]) -> list[list[str | None]]:
-    """Return the arguments of a joined statement.
-
-    All are text: for arrays of any other type asyncpg first asks the server what they are, with
-    three statements on each new connection, which a transaction pooler may tear apart.
-    """
-    return [
-        [value if type(value) is str else _text(value) for value in column]
-        for column in zip(*rows, strict=True)
-    ]
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
-
-
-def _answers(rows: list[Any], number: int) -> list[Any]:
+def _results(rows: list[Any], number: int) -> list[Any]:
     """Return what answers each request of a statement."""
-    answers: list[Any] = [None] * number
+    results: list[Any] = [None] * number
     for row in rows:
-        answers[row["n"] - 1] = ALONE if row["passed_over"] else row
-    return answers
+        results[row[-2] - 1] = ALONE if row[-1] else row
+    return results

@@ -1,17 +1,25 @@
 """Between records and rows: the arguments of the statements in `sql/`, and what they return.
 
 Times and durations are seconds as floats on the way in and out; asyncpg's datetimes and timedeltas
-cost ten times as much, and there are many.
+cost ten times as much, and there are many. What a joined statement is asked goes as JSON, and as
+plain bytes: an array of strings takes asyncpg ten times as long to write, and for types that it
+has to look up first it sends statements of its own, which a transaction pooler may tear apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+from msgspec import json
+
 from ...record import Draft, Record, RecordUnreadable
 
-_TIMES = ("created_at", "last_seen", "expires_at", "deadline", "rotated_at", "previous_until")
+# The columns of a record, in the order of its fields, lead all rows that hold one.
+FIELDS = 13
+
+_encode = json.Encoder().encode
 
 
 def creation(draft: Draft) -> tuple[Any, ...]:
@@ -51,31 +59,63 @@ def commitment(draft: Draft, token: str | None, release: bool, seconds: float) -
     )
 
 
+def _packed(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes]:
+    return (_encode(asked),)
+
+
+def _packed_claims(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes]:
+    _require_finite(sum([seconds for _, _, _, seconds, _, _ in asked]))
+    return (_encode(asked),)
+
+
+def _packed_commitments(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes, bytes]:
+    rows: list[tuple[Any, ...]] = []
+    payloads: list[bytes] = []
+    start, seconds = 1, 0.0
+    for args in asked:
+        name, sid, version, payload, *rest = args[:11]
+        ttl, _, lifetime, _, _, _, lease = rest
+        seconds += ttl + lease + (lifetime or 0.0)
+        size = None if payload is None else len(payload)
+        rows.append((name, sid, version, start, size, *rest))
+        if size:
+            payloads.append(payload)
+            start += size
+    _require_finite(seconds)
+    return _encode(rows), b"".join(payloads)
+
+
+def _require_finite(seconds: float) -> None:
+    """Refuse a time that cannot be; JSON has none such, and would say null."""
+    if not isfinite(seconds):
+        raise ValueError("a time that cannot be")
+
+
+# What makes the arguments of each joined statement from those of the plain one.
+PACKED = {
+    "fetch": _packed,
+    "acquire": _packed_claims,
+    "commit": _packed_commitments,
+    "release": _packed,
+}
+
+
 def record(name: str, sid: str, row: Any) -> Record:
     """Return the record of a row.
 
     Raises:
         RecordUnreadable: The row was not written by this library.
     """
-    if not row["secret_hash"] and row["version"] == 0:
+    found = Record(name, sid, *row[:FIELDS])
+    if not found.secret_hash and found.version == 0:
         raise RecordUnreadable("a row of the older library")
-    times = (row[column] or 0.0 for column in _TIMES)
-    if not isfinite(sum(times)):
+    if not isfinite(
+        found.created_at
+        + found.last_seen
+        + found.expires_at
+        + found.rotated_at
+        + found.previous_until
+        + (found.deadline or 0.0)
+    ):
         raise RecordUnreadable("a time that cannot be")
-    return Record(
-        name,
-        sid,
-        row["version"],
-        row["secret_hash"],
-        row["val"],
-        row["created_at"],
-        row["last_seen"],
-        row["expires_at"],
-        row["deadline"],
-        row["rotated_at"],
-        row["previous_hash"],
-        row["previous_until"],
-        row["previous_reads"],
-        row["user_key"],
-        row["now"],
-    )
+    return found

@@ -31,14 +31,13 @@ WITH taken AS (
            OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp())
       AND (NOT $3 = ANY (waiters)
            OR lease_token IS NULL OR lease_token = $3 OR lease_until <= clock_timestamp())
-    RETURNING CASE WHEN lease_token = $3 THEN 1 ELSE 2 END AS state, lease_token,
-       coalesce(lease_label, '') AS label,
-       greatest(0, date_part('epoch', lease_until - clock_timestamp())) AS seconds,
-       version, secret_hash, val, date_part('epoch', created_at) AS created_at,
+    RETURNING version, secret_hash, val, date_part('epoch', created_at) AS created_at,
        date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
        date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
        previous_hash, date_part('epoch', previous_until) AS previous_until, previous_reads,
-       user_key, date_part('epoch', clock_timestamp()) AS now
+       user_key, date_part('epoch', clock_timestamp()) AS now,
+       CASE WHEN lease_token = $3 THEN 1 ELSE 2 END AS state, coalesce(lease_label, '') AS label,
+       greatest(0, date_part('epoch', lease_until - clock_timestamp())) AS seconds
 ), others AS (
     -- The locking read sees the row as it is now; a plain one would still see what another's
     -- statement, which this one had to wait for, has changed or deleted.
@@ -48,17 +47,16 @@ WITH taken AS (
 )
 SELECT * FROM taken
 UNION ALL
-SELECT CASE
+SELECT version, secret_hash, val, date_part('epoch', created_at) AS created_at,
+       date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
+       date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
+       previous_hash, date_part('epoch', previous_until) AS previous_until, previous_reads,
+       user_key, date_part('epoch', clock_timestamp()) AS now,
+       CASE
            WHEN $6 = secret_hash
              OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp()
            THEN 2 ELSE 0
        END,
-       NULL,
        coalesce(lease_label, ''),
-       greatest(0, date_part('epoch', lease_until - clock_timestamp())),
-       version, secret_hash, val, date_part('epoch', created_at) AS created_at,
-       date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
-       date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
-       previous_hash, date_part('epoch', previous_until) AS previous_until, previous_reads,
-       user_key, date_part('epoch', clock_timestamp()) AS now
+       greatest(0, date_part('epoch', lease_until - clock_timestamp()))
 FROM others WHERE expires_at > clock_timestamp()

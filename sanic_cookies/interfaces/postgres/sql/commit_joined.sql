@@ -1,13 +1,15 @@
 -- commit.sql for several sessions at once, none of which gets another secret; see
--- acquire_joined.sql for what all such statements have in common.
+-- acquire_joined.sql for what all such statements have in common. $2 holds their payloads, one
+-- after the other: in JSON they would have to be written and read as base64.
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[]::bigint[], $4::text[]::bytea[],
-                         $5::text[]::float8[], $6::text[]::boolean[], $7::text[]::float8[],
-                         $8::text[], $9::text[], $10::text[]::boolean[], $11::text[]::float8[])
-        WITH ORDINALITY AS a (name, sid, version, payload, ttl, renew, lifetime, user_key, token,
-                              release, seconds, n)
+    SELECT a ->> 0 AS name, a ->> 1 AS sid, (a ->> 2)::bigint AS version,
+           substring($2::bytea FROM (a ->> 3)::int FOR (a ->> 4)::int) AS payload,
+           (a ->> 5)::float8 AS ttl, (a ->> 6)::boolean AS renew, (a ->> 7)::float8 AS lifetime,
+           a ->> 8 AS user_key, a ->> 9 AS token, (a ->> 10)::boolean AS release,
+           (a ->> 11)::float8 AS seconds, n
+    FROM jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
     WHERE n % 1 = 0
-), locked AS MATERIALIZED (
+), locked AS (
     SELECT a.*, t.*, clock_timestamp() AS now
     FROM asked AS a LEFT JOIN LATERAL (
         SELECT expires_at, waiters[1] AS next, lease_token = a.token AS held,

@@ -1,8 +1,8 @@
 -- release.sql for several sessions at once; see acquire_joined.sql for what all such statements
 -- have in common.
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
-        WITH ORDINALITY AS a (name, sid, token, n)
+    SELECT a ->> 0 AS name, a ->> 1 AS sid, a ->> 2 AS token, n
+    FROM jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
     WHERE n % 1 = 0
 ), locked AS MATERIALIZED (
     SELECT a.*, t.*
