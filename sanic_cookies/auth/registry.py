@@ -85,7 +85,7 @@ class UserSessions(Session):
         changed (`user_loader` and `session_stamp` are asked).
 
         Args:
-            user: As given to `login_user`.
+            user: As given to `login_user`, or as loaded, if it has the same key (see `user_key`).
             request: The request that asks; its own session is marked as current.
 
         Raises:
@@ -146,7 +146,7 @@ class UserSessions(Session):
         """End all sessions of a user; return how many there were.
 
         Args:
-            user: As given to `login_user`.
+            user: As given to `login_user`, or as loaded, if it has the same key (see `user_key`).
 
         Raises:
             SessionStoreError: Not all could be ended.

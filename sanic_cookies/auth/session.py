@@ -39,7 +39,8 @@ class AuthOptions(SessionOptions, total=False):
             async; by default `LoginRequired` is raised (401).
         remember_expiry: Seconds that a remembered login lives (30 days).
         user_key: Makes the key of the per-user index from a user, None for no key; by default the
-            value itself, or its "user_id" or "id".
+            value itself, or its "user_id" or "id". Give it one that takes what `user_loader`
+            returns as well, if you ask for the sessions of that.
         max_sessions: How many sessions a user may have at once (None: any number; OWASP ASVS 5.0,
             7.1.2).
         on_max_sessions: What one more login does: "evict_oldest" (default) or "refuse", which
@@ -268,11 +269,20 @@ def _limit(options: Options) -> Limit | None:
 def default_user_key(user: Any) -> Any:
     """Return what `user` is found by: the value itself, or its "user_id" or "id".
 
-    None for a user that has none; its sessions are not listed.
+    Of an object these are attributes: what `user_loader` returned names the same sessions as the
+    id by which it was loaded. None for a dict without them; its sessions are not listed.
+
+    Raises:
+        TypeError: An object without them. That it has no sessions would be a lie.
     """
     if isinstance(user, dict):
         return user.get("user_id", user.get("id"))
-    return user
+    if user is None or isinstance(user, str | int | float | list | tuple):
+        return user
+    key = getattr(user, "user_id", getattr(user, "id", None))
+    if key is None:
+        raise TypeError("give what login_user() was given, or something with an id, or user_key=")
+    return key
 
 
 def _index_key(key: Any) -> str | None:
@@ -280,6 +290,7 @@ def _index_key(key: Any) -> str | None:
 
     One that looks like what long ones are turned into is turned, too: no name is another's.
     """
+    key = msgspec.to_builtins(key)  # a UUID is its text, wherever it was made one
     if key is None:
         return None
     text = key if isinstance(key, str) else msgspec.json.encode(key).decode()

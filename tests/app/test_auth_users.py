@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sanic import Request, text
@@ -14,6 +16,7 @@ from websockets.asyncio.client import connect
 
 from auth_lab import AuthLab, Pause
 from harness import make_app, set_cookies
+from lab import Failed
 from sanic_cookies import (
     AuthSession,
     InMemory,
@@ -465,6 +468,63 @@ async def test_what_the_next_use_will_end_is_not_listed(shared_master: Any, user
         assert await places(lab, 1) == {lab.sid()}
         del users.rows[1]
         assert await places(lab, 1) == set()
+
+
+async def test_a_login_that_was_undone_names_nobody(shared_master: Any, users: Users) -> None:
+    """A user who was loaded for a login is forgotten when its block is rolled back."""
+
+    async def body(request: Request) -> list[Any]:
+        seen = []
+        with suppress(Failed):
+            async with request.ctx.auth_session:
+                await lab.auth.login_user(request, 1)
+                seen.append(await name_of(request))
+                raise Failed
+        return [*seen, await name_of(request)]
+
+    async def name_of(request: Request) -> str | None:
+        user = await lab.auth.current_user(request)
+        return None if user is None else str(user.name)
+
+    async with stamped(users, shared_master) as lab:
+        assert await lab.do(body) == ["ann", None]
+
+
+@dataclass
+class Member:
+    """A user as loaded, by whose id the login was made."""
+
+    id: Any
+
+
+async def test_a_loaded_user_names_the_sessions_too(shared_master: Any) -> None:
+    """What the loader returned finds, and ends, the sessions of the id that it was loaded by."""
+    async with AuthLab(shared_master, user_loader=Member) as lab:
+        phone = await lab.open_browser()
+        await lab.login(1)
+        await lab.login(1, browser=phone)
+
+        async def end_the_other(request: Request) -> bool:
+            user = await lab.auth.current_user(request)
+            places = await lab.auth.sessions_of(user, request)
+            [other] = [place.sid for place in places if not place.current]
+            return await lab.auth.revoke(other, user)
+
+        assert await lab.do(end_the_other)
+        assert await lab.user(phone) is None
+        assert await lab.auth.logout_everywhere(Member(2)) == 0
+        assert await lab.auth.logout_everywhere(Member(1)) == 1
+        await lab.login(str(UUID(int=7)))
+        assert await lab.auth.logout_everywhere(Member(UUID(int=7))) == 1
+
+
+async def test_what_names_nobody_is_an_error(users: Users) -> None:
+    """A loaded user without an id is refused: that it has no sessions would be a lie."""
+    async with stamped(users) as lab:
+        await lab.login(1)
+        for ask in (lab.auth.sessions_of, lab.auth.logout_everywhere):
+            with pytest.raises(TypeError, match="login_user"):
+                await ask(users.rows[1])
 
 
 async def test_no_ended_session_is_brought_back(users: Users) -> None:
