@@ -71,9 +71,14 @@ class Hold:
         gift, self._gift = self._gift, None
         return gift
 
-    def limit(self, seconds: float) -> None:
-        """End the hold after `seconds`, so that one stuck handler cannot keep all others out."""
-        self._over = self._table.timers(seconds).start(self.lose)
+    def limit(self, seconds: float, end: Callable[[], object] | None = None) -> None:
+        """End the hold after `seconds`, so that one stuck handler cannot keep all others out.
+
+        Args:
+            seconds: How long it may last.
+            end: Called in place of `lose`, by one who has more to give back.
+        """
+        self._over = self._table.timers(seconds).start(end or self.lose)
 
     def keep_renewed(
         self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn

@@ -146,7 +146,7 @@ class SessionLocker(SessionReader):
         stats.blocks += 1
         self._held_since = now
         if self._hold is not None:
-            hold.limit(self._runtime.settings.max_hold)
+            hold.limit(self._runtime.settings.max_hold, self._outstay)
         waited = now - began if contended else 0.0
         if self._runtime.meter is not None:
             self._runtime.meter.entered(waited)
@@ -161,6 +161,16 @@ class SessionLocker(SessionReader):
                     waited * 1000,
                 )
             self._runtime.emit("waited", sid=self.sid, seconds=waited, route=self._exchange.label)
+
+    def _outstay(self) -> None:
+        """Lose lock and lease after `max_hold`.
+
+        The lease goes back and is kept in mind: the store refuses what is to be written under it.
+        """
+        if self._lease is not None:
+            self._runtime.background.spawn(self._return(self._lease))
+        if self._hold is not None:
+            self._hold.lose()
 
     async def _obtain(
         self, hold: Hold, who: Credential, deadline: float

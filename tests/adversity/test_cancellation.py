@@ -403,3 +403,19 @@ async def test_who_has_lost_the_lease_writes_no_more(interface: Interface) -> No
             sess["n"] = 3
 
     assert dict(await request_with(session, cookie).peek()) == {"n": 2}
+
+
+async def test_who_outstays_max_hold_leaves_the_lease(interface: Interface) -> None:
+    """A block that has lasted for too long keeps other processes out no longer than its own."""
+    session = bare_session(interface, lease=3, max_hold=3)
+    cookie = await begin(session, n=0)
+    token = Token.parse(cookie)
+    assert token is not None
+
+    with pytest.raises(SessionLockLost):
+        async with request_with(session, cookie) as sess:
+            async with asyncio.timeout(10):
+                while session.stats()["locked"]:  # noqa: ASYNC110 - time is the subject
+                    await asyncio.sleep(0.01)
+            assert await is_free(interface, token, within=1.5)
+            sess["n"] = 1
