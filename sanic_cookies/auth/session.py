@@ -290,9 +290,10 @@ def _index_key(key: Any) -> str | None:
 
     One that looks like what long ones are turned into is turned, too: no name is another's.
     """
-    key = msgspec.to_builtins(key)  # a UUID is its text, wherever it was made one
     if key is None:
         return None
+    if not isinstance(key, str):
+        key = msgspec.to_builtins(key)  # a UUID is its text, wherever it was made one
     text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
     if len(text) > MAX_USER_KEY or "\0" in text or text.startswith(_HASHED):
         return _HASHED + sha256(text.encode()).hexdigest()
