@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from hashlib import sha256
 from typing import Any, ClassVar, Literal, Unpack
 
-import msgspec
 from sanic import Sanic
 from sanic.request import Request
 
@@ -22,12 +20,11 @@ from .guards import NoAuthHandler
 from .judgement import UserLoader
 from .site_data import ClearSiteData, site_data
 from .stamps import SessionStamp
+from .user_keys import default_user_key, index_key
 
 UserKey = Callable[[Any], Any]
 MAX_AGENT = 200  # characters of a user agent that are kept
 MAX_ADDRESS = 64  # characters; an IPv6 address with its zone takes fewer
-MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
-_HASHED = "sha256:"
 
 
 class AuthOptions(SessionOptions, total=False):
@@ -243,7 +240,7 @@ class AuthSession(Gatekeeper):
 
     def user_key(self, user: Any) -> str | None:
         """Return the key of the per-user index for `user`; None for a user that is not listed."""
-        return _index_key(self._user_key(user))
+        return index_key(self._user_key(user))
 
 
 def _address(request: Request) -> str:
@@ -264,37 +261,3 @@ def _limit(options: Options) -> Limit | None:
     if action not in ("evict_oldest", "refuse"):
         raise SessionConfigError("on_max_sessions must be 'evict_oldest' or 'refuse'")
     return Limit(options.number("max_sessions", 1), evict=action == "evict_oldest")
-
-
-def default_user_key(user: Any) -> Any:
-    """Return what `user` is found by: the value itself, or its "user_id" or "id".
-
-    Of an object these are attributes: what `user_loader` returned names the same sessions as the
-    id by which it was loaded. None for a dict without them; its sessions are not listed.
-
-    Raises:
-        TypeError: An object without them. That it has no sessions would be a lie.
-    """
-    if isinstance(user, dict):
-        return user.get("user_id", user.get("id"))
-    if user is None or isinstance(user, str | int | float | list | tuple):
-        return user
-    key = getattr(user, "user_id", getattr(user, "id", None))
-    if key is None:
-        raise TypeError("give what login_user() was given, or something with an id, or user_key=")
-    return key
-
-
-def _index_key(key: Any) -> str | None:
-    """Return `key` as a text that every store can index: short, and without NUL.
-
-    One that looks like what long ones are turned into is turned, too: no name is another's.
-    """
-    if key is None:
-        return None
-    if not isinstance(key, str):
-        key = msgspec.to_builtins(key)  # a UUID is its text, wherever it was made one
-    text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
-    if len(text) > MAX_USER_KEY or "\0" in text or text.startswith(_HASHED):
-        return _HASHED + sha256(text.encode()).hexdigest()
-    return text
