@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from sanic_cookies.auth.registry import ANYBODY
 from session_changes import (
     Append,
     Block,
@@ -21,6 +22,7 @@ CLIENTS, USERS = 3, ("ann", "bob")
 
 clients = st.integers(0, CLIENTS - 1)
 users = st.sampled_from(USERS)
+owners = st.sampled_from([ANYBODY, ANYBODY, None, *USERS])
 values, numbers = st.integers(0, 10**9), st.integers(0, 1000)
 plain_changes = st.one_of(
     st.builds(Put, st.sampled_from("ab"), values),
