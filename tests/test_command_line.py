@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import json
@@ -17,7 +18,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from sanic_cookies.cli import main, maintenance, output
+from sanic_cookies.cli import main, maintenance, output, stores
 from sanic_cookies.interfaces import AsyncPG, Redis
 from sanic_cookies.record import Draft
 from sanic_cookies.testing import new_draft
@@ -485,6 +486,22 @@ def factory():
 SOUND = (
     "AuthSession(app, Redis(), csrf='token', max_sessions=9, user_loader=dict, session_stamp=str)"
 )
+
+
+def test_commands_prepare_no_statements(postgres: Site) -> None:
+    """Behind a transaction pooler a prepared statement would meet that of the command before."""
+    postgres.make(new_draft())
+    arguments = argparse.Namespace(url=postgres.url, table=postgres.table)
+
+    async def run() -> list[Any]:
+        async with stores.opened(arguments) as store:
+            assert isinstance(store, AsyncPG)
+            await stores.checked(store)
+            assert (await store.census()).sessions == 1
+            query = "SELECT name FROM pg_prepared_statements"
+            return list(await store._pool.ask("fetch", query, ()))
+
+    assert asyncio.run(run()) == []
 
 
 @pytest.fixture

@@ -98,7 +98,9 @@ def _store(url: str, arguments: argparse.Namespace) -> Any:
         if scheme in POSTGRES:
             from ..interfaces.postgres.interface import AsyncPG
 
-            return AsyncPG(url, table=arguments.table, sweep_every=0, max_size=3)
+            # Behind a transaction pooler prepared statements of several commands would meet.
+            options = {"max_size": 3, "statement_cache_size": 0}
+            return AsyncPG(url, table=arguments.table, sweep_every=0, **options)
         if scheme in REDIS and hasattr(arguments, "prefix"):
             from ..interfaces.redis.interface import Redis
 
