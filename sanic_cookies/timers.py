@@ -53,12 +53,22 @@ class Timers:
         self._alarm: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop.
+
+        Up to Python 3.11 `get_running_loop` asks the system who we are, which takes longer than all
+        else here: so only where the loop of before runs no more, and calls nobody back.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self._loop = asyncio.get_running_loop()
+            self._alarm = None
+            self.waiting.clear()
+        return loop
+
     def start(self, callback: Callable[[], object]) -> Timer:
         """Call `callback` after this time unless the timer is cancelled."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._alarm = loop, None
-            self.waiting.clear()  # a loop that runs no more calls nobody back
+        loop = self.loop()
         timer, due = Timer(self, callback), loop.time() + self._seconds
         self.waiting[timer] = due
         if self._alarm is None:

@@ -47,7 +47,7 @@ class _Deadline:
 
     def __init__(self, timers: Timers) -> None:
         """Count from now, for the running task."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(timers.loop())
         assert task is not None  # noqa: S101 - a coroutine awaits the call
         self._task, self._cancelling, self._is_over = task, task.cancelling(), False
         self._timer = timers.start(self._end)

@@ -368,12 +368,14 @@ class Redis:
 
     def _connected(self) -> Transport:
         """Return the way to the server for the running loop; nothing is sent yet."""
-        loop = asyncio.get_running_loop()
-        if self._wire is None or self._loop is not loop:
+        wire, loop = self._wire, self._loop
+        # See `Timers.loop`: the loop is asked for only where the one of before runs no more.
+        if wire is None or loop is None or not loop.is_running():
             if self._url is not None:
                 self._client = _client(self._url)
-            self._wire, self._loop = transport_of(self._client), loop
-        return self._wire
+            wire = self._wire = transport_of(self._client)
+            self._loop = asyncio.get_running_loop()
+        return wire
 
     def _index(self, name: str, user_key: str) -> str:
         """Return the key of a user's index; what the user is called stands in no key."""
