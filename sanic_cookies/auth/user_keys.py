@@ -26,7 +26,10 @@ def default_user_key(user: Any) -> Any:
         return user
     key = getattr(user, "user_id", getattr(user, "id", None))
     if key is None:
-        raise TypeError("give what login_user() was given, or something with an id, or user_key=")
+        raise TypeError(
+            f"{type(user).__name__} names no user: login_user() takes JSON values, and other "
+            "methods what it was given, something with an id, or what user_key= makes a key of"
+        )
     return key
 
 

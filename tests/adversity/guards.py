@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from guards_of_logins import LOGINS
 
 ROOT = Path(__file__).parent.parent.parent
 NOTICED = "noticed"
@@ -309,6 +310,7 @@ GUARDS = [
         "../app/test_in_cookie.py::bring_an_older_cookie_back",
     ),
 ]
+GUARDS += [Guard(*row) for row in LOGINS]
 
 
 def is_there(guard: Guard) -> bool:

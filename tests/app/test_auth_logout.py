@@ -292,3 +292,14 @@ def _in_block(body: Any) -> Any:
             await body(request)
 
     return inside
+
+
+async def test_only_logins_are_revoked(shared_master: Any) -> None:
+    """A session in which nobody is logged in is none of a user's places, and stays."""
+    async with AuthLab(shared_master) as lab:
+        await lab.write(cart=1)
+        assert await lab.auth.revoke(lab.sid()) is False
+        assert await lab.data() == {"cart": 1}
+        await lab.login("ann", reset_session=False)
+        assert await lab.auth.revoke(lab.sid()) is True
+        assert await lab.data() == {}

@@ -218,9 +218,10 @@ async def test_revoke_ends_nobody_else_s(indexed: Interface, user: str) -> None:
         await close(mine + theirs)
 
 
+@pytest.mark.parametrize("user", ["ann", "None"])
 async def test_nobody_revokes_nothing(indexed: Interface, user: str) -> None:
-    """Who is not logged in ends nobody's session by its public id, which is no secret."""
-    async with serve(make(indexed)) as url, Browser(url) as stranger:
+    """Who is not logged in ends nobody's session by its public id, whatever users are called."""
+    async with serve(make(indexed, user_key=str)) as url, Browser(url) as stranger:
         theirs = await signed_in(url, user, 1)
         victim = theirs[0].cookies["auth_session"].partition(".")[0]
 
