@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -16,6 +18,7 @@ from faults import TABLE, PostgresSite, refused
 from lab import Lab
 from sanic_cookies import AsyncPG, SessionDict
 from servers import PostgresServer
+from stores import opened
 
 
 @pytest.fixture
@@ -41,6 +44,51 @@ async def test_each_step_on_another_backend(site: PostgresSite) -> None:
         await lab.visit(count)
 
         assert await lab.stored() == {"n": 11, "m": 10}
+
+
+@asynccontextmanager
+async def greeting_like_a_pooler(site: PostgresSite) -> AsyncIterator[int]:
+    """Pass all on to the server, but for the process id that it greets with; gives the port."""
+    relays: list[asyncio.Task[Any]] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            # BackendKeyData: "K", the length, the process id, a secret.
+            head, key, rest = data.partition(b"K\x00\x00\x00\x0c")
+            writer.write(head + key + b"\x7f\x00\x00\x01" + rest[4:] if key else data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        place = urlsplit(site.url)
+        behind, before = await asyncio.open_connection(place.hostname, place.port)
+        relays.append(asyncio.create_task(copy(behind, writer)))
+        relays.append(asyncio.create_task(copy(reader, before)))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.wait_for(asyncio.gather(*relays), 10)
+
+
+@pytest.mark.parametrize("cache", [None, 0])
+async def test_a_pooler_is_noticed(
+    site: PostgresSite, cache: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pooler without the option that it needs is warned of, and nothing else."""
+    options = {} if cache is None else {"statement_cache_size": cache}
+    place = urlsplit(site.url)
+    async with greeting_like_a_pooler(site) as port:
+        netloc = place.netloc.replace(f":{place.port}", f":{port}")
+        async with opened(AsyncPG(place._replace(netloc=netloc).geturl(), **options)):
+            pass
+    async with opened(AsyncPG(site.url)):
+        pass
+
+    warned = [each.message for each in caplog.records if each.name == "sanic_cookies"]
+    assert len(warned) == (cache is None)
+    assert all("statement_cache_size=0" in each for each in warned)
 
 
 async def test_no_transaction_waits_for_a_handler(site: PostgresSite) -> None:

@@ -7,6 +7,7 @@ one loop began is ever touched from another.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ except ImportError as error:  # pragma: no cover - tested in a process of its ow
 
 if TYPE_CHECKING:
     from asyncpg import Connection
+
+logger = logging.getLogger("sanic_cookies")
 
 CONNECT_SECONDS = 2.0
 RELEASE_SECONDS = 1.0
@@ -169,7 +172,34 @@ class Pool:
             # round trip of its own, has nothing to do.
             "reset": _keep,
         }
-        return await asyncpg.create_pool(self.url, **{**options, **self._options})
+        options |= self._options
+        pool = await asyncpg.create_pool(self.url, **options)
+        if options.get("statement_cache_size") != 0:
+            try:
+                await _warn_of_pooler(pool)
+            except BaseException:
+                pool.terminate()
+                raise
+        return pool
+
+
+async def _warn_of_pooler(pool: Any) -> None:
+    """Log one line if something between here and the server shares its connections.
+
+    There what one process has prepared may be carried out for another: a delete in place of a read,
+    at worst.
+    """
+    async with pool.acquire() as connection:
+        # Poolers greet with a number of their own, the server with that of its process.
+        try:
+            answer = await connection.fetchval("SELECT pg_backend_pid()")
+        except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+            answer = None  # this very statement has met that of another process
+        if answer != connection.get_server_pid():
+            logger.warning(
+                "a pooler stands before Postgres: give AsyncPG statement_cache_size=0, unless it "
+                "pools whole sessions"
+            )
 
 
 async def _keep(connection: Connection[Any]) -> None:
