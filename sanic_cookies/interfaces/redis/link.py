@@ -128,10 +128,14 @@ class Link(asyncio.Protocol):
         if self.is_over:
             future.set_result(ConnectionLostError("the connection is over"))
             return future
+        if not self._waiting:
+            # Nothing is under way that it could go together with: a turn of the loop saved.
+            self._transport.write(command)
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(command)
         self._waiting.append(future)
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(command)
         if self._next_look is None:
             self._looks = 0
             self._next_look = self._loop.call_later(self._look_every, self._look)
