@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count as count_from
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from fault_lab import SLACK, check_refusal, count, nothing, peek, recovered
 from faults import TABLE, PostgresSite, refused
 from lab import Lab
 from sanic_cookies import AsyncPG, SessionDict
+from sanic_cookies.record import Claim, Draft, Granted, Outcome
+from sanic_cookies.testing import following, new_claim, new_draft
 from servers import PostgresServer
 from stores import opened
 
@@ -124,6 +127,57 @@ async def test_a_pool_that_others_hold(site: PostgresSite) -> None:
         await recovered(lab)
         assert await lab.stored() == {"n": 2}
     await pool.close()
+
+
+@asynccontextmanager
+async def silent_standby(
+    site: PostgresSite, write: Callable[[], Awaitable[Any]]
+) -> AsyncIterator[Any]:
+    """Have commits wait for a standby that never answers, as for a disk that takes very long.
+
+    It gives the write that waits since then; that ends when the standby is given up.
+    """
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    await site.admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    await site.admin.execute("SELECT pg_reload_conf()")
+    writes = [asyncio.ensure_future(write())]
+    try:
+        async with asyncio.timeout(20):
+            while not await site.admin.fetchval(waiting):
+                if writes[-1].done():  # the server had not yet read its settings
+                    writes.append(asyncio.ensure_future(write()))
+        yield writes[-1]
+    finally:
+        await site.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        await site.admin.execute("SELECT pg_reload_conf()")
+        await asyncio.gather(*writes)
+
+
+async def test_locks_wait_for_no_disk(site: PostgresSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock is taken and given up, alone and among others, while writes wait for a standby."""
+    master = site.master()
+    async with opened(master):
+        drafts = [new_draft() for _ in range(10)]
+        for draft in drafts:
+            await master.create(draft)
+        claims = [new_claim(draft) for draft in drafts]
+        number = count_from(2)
+
+        async def lock(draft: Draft, claim: Claim) -> None:
+            granted = await master.acquire(draft.name, draft.sid, claim)
+            assert isinstance(granted, Granted)
+            assert granted.held
+            await master.release(draft.name, draft.sid, claim.token)
+
+        async def write() -> None:
+            assert await master.save(following(drafts[0], version=next(number))) is Outcome.SAVED
+
+        async with silent_standby(site, write) as written:
+            async with asyncio.timeout(20):
+                await asyncio.gather(*map(lock, drafts[2:], claims[2:]))
+                monkeypatch.setattr(master._joiner, "ask", master._joiner.ask_alone)
+                await lock(drafts[1], claims[1])
+            assert not written.done()
 
 
 async def test_a_clean_up_that_fails_goes_on(

@@ -2,6 +2,9 @@
 -- or has waited longer (the token is then in the queue), 0 for a stranger; no row: no session.
 -- Whoever finds the lease free while others wait hands it to the first of them, for a second, in
 -- which it must come for it.
+-- That a lease is taken, or given up, need not outlive a crash of the server: who has held one that
+-- is lost is refused when it writes, as is told by the row itself. So this waits neither for the
+-- disk nor for a standby; only for this one transaction, and only what is no data of a session.
 WITH taken AS (
     UPDATE {table}
     SET lease_token = CASE
@@ -26,6 +29,7 @@ WITH taken AS (
                 THEN array_remove(waiters, $3)
             ELSE array_append(array_remove(waiters[2:], $3), $3)
         END
+    FROM set_config('synchronous_commit', 'off', true)
     WHERE name = $1 AND sid = $2 AND expires_at > clock_timestamp()
       AND ($6 = secret_hash
            OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp())

@@ -7,7 +7,9 @@
 WITH asked AS MATERIALIZED (
     SELECT a ->> 0 AS name, a ->> 1 AS sid, a ->> 2 AS token, (a ->> 3)::float8 AS claimed,
            a ->> 4 AS new_label, decode(a ->> 5, 'base64') AS hash, n
-    FROM jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
+    -- See acquire.sql.
+    FROM set_config('synchronous_commit', 'off', true),
+         jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
     -- Always true. It has the planner expect few rows, and so keep to the primary key even where
     -- the table was small, and a scan of it cheap, when the plan was made.
     WHERE n % 1 = 0

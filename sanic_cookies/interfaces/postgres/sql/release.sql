@@ -1,5 +1,6 @@
 -- Gives a lease up, or a place in the queue for it; the longest waiter gets the lease for a
--- second, in which it must come for it, and its process is told.
+-- second, in which it must come for it, and its process is told. It waits for no
+-- disk, as acquire.sql.
 WITH freed AS (
     UPDATE {table}
     SET lease_token = CASE WHEN lease_token = $3 THEN waiters[1] ELSE lease_token END,
@@ -7,6 +8,7 @@ WITH freed AS (
                            ELSE lease_until END,
         waiters     = CASE WHEN lease_token = $3 THEN waiters[2:]
                            ELSE array_remove(waiters, $3) END
+    FROM set_config('synchronous_commit', 'off', true)
     WHERE name = $1 AND sid = $2 AND (lease_token = $3 OR $3 = ANY (waiters))
     RETURNING lease_token
 )
