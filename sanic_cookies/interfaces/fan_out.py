@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from ..background import Background
@@ -306,6 +307,8 @@ class FanOut:
         except SessionStoreError:
             if len(self._background) < MAX_RETRIES_UNDER_WAY:
                 self._background.spawn(self._bury_later(guard, name, sid))
+            else:
+                _tell_left(guard, name, sid)
 
     async def _spread(self, draft: Draft) -> None:
         if self._others:
@@ -330,14 +333,21 @@ class FanOut:
             await _apply(guard, Draft.tombstone(name, sid, TOMBSTONE_SECONDS))
 
     async def _bury_later(self, guard: Guard, name: str, sid: str) -> None:
-        for pause in RETRY_PAUSES:
-            await asyncio.sleep(pause)
-            try:
-                await self._bury(guard, name, sid)
-            except SessionStoreError:
-                continue
-            return
-        logger.error("%s still holds a session that has ended", guard.label)
+        try:
+            for pause in RETRY_PAUSES:
+                await asyncio.sleep(pause)
+                with suppress(SessionStoreError):
+                    await self._bury(guard, name, sid)
+                    return
+        except asyncio.CancelledError:
+            _tell_left(guard, name, sid)  # the server stops
+            raise
+        _tell_left(guard, name, sid)
+
+
+def _tell_left(guard: Guard, name: str, sid: str) -> None:
+    """Tell the operator, who may have to end it by hand if that interface is ever the master."""
+    logger.error("%s: %s still holds a session that has ended: sid=%s", name, guard.label, sid)
 
 
 def _suffix(place: int) -> str:

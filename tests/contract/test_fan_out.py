@@ -18,6 +18,7 @@ from proxy import ToxicProxy
 from sanic_cookies.background import Background
 from sanic_cookies.errors import SessionStoreError
 from sanic_cookies.interfaces import InCookieEncrypted, InMemory, Redis
+from sanic_cookies.interfaces import fan_out as fan_outs
 from sanic_cookies.interfaces.bound import BoundFanOut
 from sanic_cookies.interfaces.fan_out import FanOut, OnError
 from sanic_cookies.interfaces.guard import Budget
@@ -354,6 +355,27 @@ async def test_failed_delete_is_repeated(far: Redis, proxy: ToxicProxy) -> None:
     proxy.pass_through()
     await background.drain(10)
     assert (await far.fetch(draft.name, draft.sid)).is_tombstone
+
+
+@pytest.mark.parametrize("most", [0, 1000])
+async def test_what_another_still_holds_is_told(
+    far: Redis,
+    proxy: ToxicProxy,
+    most: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A delete that is not repeated to its end, or not at all, leaves a line that names it."""
+    monkeypatch.setattr(fan_outs, "MAX_RETRIES_UNDER_WAY", most)
+    background, draft = Background(), new_draft()
+    fan = FanOut(InMemory(), [far], timeout=2, on_error="log", background=background)
+    await fan.create(draft, budget())
+    proxy.refuse()
+    await fan.delete(draft.name, draft.sid, budget())
+    await background.drain(0)
+
+    line = f"contract: Redis still holds a session that has ended: sid={draft.sid}"
+    assert [each.message for each in caplog.records].count(line) == 1
 
 
 async def test_hanging_other_costs_a_second_once(far: Redis, proxy: ToxicProxy) -> None:
