@@ -36,7 +36,6 @@ TOMBSTONE_SECONDS = 120.0  # longer than any hold, so longer than any late write
 FAILURE_WINDOW = 60.0
 RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
 MAX_RETRIES_UNDER_WAY = 1000
-POLL_SECONDS = 0.05
 
 OnError = Literal["log", "raise"]
 OnFailure = Callable[[str, bool], None]
