@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from secrets import token_urlsafe
+from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
 from ..interfaces.guard import Budget
@@ -178,7 +178,7 @@ class SessionLocker(SessionReader):
         """Take the lease and read; wait for it until `deadline`; say whether that was needed."""
         settings, store = self._runtime.settings, self._store
         # One token, made before the first try: whatever is retried, it is one lease.
-        lease = Lease(who.sid, token_urlsafe(16))
+        lease = Lease(who.sid, token_hex(16))
         claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
         # The time that the commit will need stays untouched: so no block begins that could not be
         # saved, and no request goes on for ever by beginning one block after the other.
