@@ -305,7 +305,7 @@ GUARDS = [
     Guard(
         "an older cookie is not touched",
         "interfaces/cookie/interface.py",
-        "return not self._is_former and await super().touch(name, sid, version, ttl)",
+        "return sid != self._former and await super().touch(name, sid, version, ttl)",
         "return await super().touch(name, sid, version, ttl)",
         "../app/test_in_cookie.py::bring_an_older_cookie_back",
     ),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
-from adversity.guards import GUARDS, Guard, is_there
 
-
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_a_guard_stands_where_the_table_says(guard: Guard) -> None:
+def test_each_guard_stands_where_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who moves or rewrites a guard is told at once, not when somebody takes the guards away."""
-    assert is_there(guard), f"{guard.text} is not in {guard.file} once: mend the table"
+    monkeypatch.syspath_prepend(Path(__file__).parent)  # as where a script stands is on its path
+    guards = importlib.import_module("guards")
+
+    assert len(guards.GUARDS) > 30
+    assert [each.name for each in guards.GUARDS if not guards.is_there(each)] == []

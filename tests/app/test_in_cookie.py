@@ -156,6 +156,25 @@ async def test_an_older_cookie_ends_with_the_grace() -> None:
         assert await lab.stored() == {"value": 2}
 
 
+async def test_a_session_begun_over_an_older_cookie_is_written_again() -> None:
+    """What a request begins in the place of what its cookie held is a session like any other."""
+
+    async def write_twice(sess: SessionDict) -> None:
+        async with sess:
+            sess["value"] = 3
+            await sess.save()
+            sess["value"] = 4
+
+    async with CookieLab(rotation_grace=0) as lab:
+        await lab.put(value=1)
+        late = lab.browser.copy()
+        await lab.put(value=2)
+        async with late:
+            assert (await lab.visit(write_twice, browser=late)).status_code == 200
+            assert await lab.stored(late) == {"value": 4}
+        assert await lab.stored() == {"value": 2}
+
+
 async def test_of_writers_at_once_one_is_served() -> None:
     """Six requests with one cookie: one writes, and no other is told that it has."""
     async with CookieLab() as lab:

@@ -218,7 +218,7 @@ class RevocableCookie(InOneCookie):
         """See `InOneCookie`."""
         super().__init__(sealed, cookie_name, value, room, clock)
         self._revocations = revocations
-        self._is_former = False
+        self._former: str | None = None  # the sid of which an older version came
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
@@ -226,12 +226,12 @@ class RevocableCookie(InOneCookie):
         if record is None:
             return None
         judged = await self._revocations.judged(record)
-        self._is_former = judged is not None and judged is not record
+        self._former = sid if judged is not None and judged is not record else None
         return judged
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        if self._is_former:
+        if draft.sid == self._former:
             return Outcome.STALE
         # Sealed first: what is too large must not have made the cookie that came an older one.
         before, record = (self._record, self.value), self._live(draft.name, draft.sid)
@@ -248,7 +248,7 @@ class RevocableCookie(InOneCookie):
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        return not self._is_former and await super().touch(name, sid, version, ttl)
+        return sid != self._former and await super().touch(name, sid, version, ttl)
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
