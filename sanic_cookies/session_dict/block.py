@@ -31,7 +31,6 @@ from .plan import Act, Plan
 class SessionDict(SessionEnding):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
-    _doomed_before: tuple[str, ...] = ()
     _closing = False
 
     # Enter.
@@ -96,10 +95,17 @@ class SessionDict(SessionEnding):
             async with self:
                 return
         try:
-            await self._runtime.background.settle(self._carry_out(self._plan(release=False)))
+            await self._runtime.background.settle(self._save_inside(self._plan(release=False)))
         except asyncio.CancelledError:
             self._bequeath_nothing()
             raise
+
+    async def _save_inside(self, plan: Plan) -> None:
+        """Write, so that no failure of a block takes the request back behind it."""
+        is_writing = plan.act is not Act.NOTHING or bool(self._doomed)
+        await self._carry_out(plan)
+        if is_writing:
+            self._settle_for_this()
 
     async def _begin(self) -> None:
         self._look()
@@ -201,12 +207,6 @@ class SessionDict(SessionEnding):
         self._owner = None
         self._leave_gate()
 
-    def _stored(self, plan: Plan, record: Record) -> None:
-        """Take what has been stored as the state that inner blocks roll back to."""
-        super()._stored(plan, record)
-        if self._savepoints:
-            self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
-
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
         self._unlocked, self._merged = self._merged, None
@@ -234,6 +234,7 @@ class SessionDict(SessionEnding):
             raise SessionNotLoaded
         if self._status is Status.DEAD:
             # Somebody has just proved who they are: that begins a session of its own.
+            self._undestroyed = self._undestroyed or self._savepoint()
             self._status, self._muted = Status.NEW, False
             self._credential, self._token = None, None
         content.begin(identity, keep_data=keep_data)

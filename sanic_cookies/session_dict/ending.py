@@ -14,7 +14,10 @@ from .writer import SessionWriter
 class SessionEnding(SessionWriter):
     """The half of `SessionDict` that ends it."""
 
-    _undestroyed: dict[str, Any] | None = None  # what it was before this block ended it
+    # What a block that fails goes back to: the session that it has ended or left, if it has, and
+    # what had been doomed before it.
+    _undestroyed: dict[str, Any] | None = None
+    _doomed_before: tuple[str, ...] = ()
     _savepoints: tuple[dict[str, Any], ...] = ()  # one for each inner block, the outermost first
 
     def reset(self) -> None:
@@ -73,7 +76,11 @@ class SessionEnding(SessionWriter):
         self._content = None if self._owner is None else Content()
         self._blind = self._unlocked = self._merged = None
         self._rotate = self._renew = self._logged_in = False
-        self._undestroyed = None
+        self._settle_for_this()
+
+    def _settle_for_this(self) -> None:
+        """Have this block and its inner ones go back to what is now, if they fail."""
+        self._undestroyed, self._doomed_before = None, ()
         self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
 
     def _savepoint(self) -> dict[str, Any]:
@@ -84,6 +91,7 @@ class SessionEnding(SessionWriter):
             "_logged_in": self._logged_in,
             "_doomed": self._doomed,
             "_status": self._status,
+            "_muted": self._muted,
             "_record": self._record,
             "_payload": self._payload,
             "_credential": self._credential,

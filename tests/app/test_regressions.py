@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sanic import Request, json, text
 
+from auth_lab import AuthLab
 from bare import bare_session, begin, request_with
 from harness import Browser, make_app, serve, set_cookies
+from lab import Failed, Lab
 from sanic_cookies import (
     AuthSession,
     InCookieEncrypted,
@@ -18,6 +21,7 @@ from sanic_cookies import (
     Redis,
     Session,
     SessionConfigError,
+    SessionDict,
     SessionInterrupted,
 )
 from sanic_cookies.cli.maintenance import new_key
@@ -257,3 +261,60 @@ async def test_a_waiter_that_became_a_stranger_gives_its_turn_back(redis_url: st
         assert sess["n"] == 0
     for interface in (one, two):
         await interface.close()
+
+
+@pytest.mark.parametrize("inner", [True, False])
+async def test_a_login_that_is_undone_leaves_a_replaced_token_dead(inner: bool) -> None:
+    """A request that came with a replaced token gets no session by a login that was rolled back."""
+    async with AuthLab() as lab:
+        await lab.login()
+        late = await lab.thief()
+        await lab.login()
+
+        async def body(request: Request) -> None:
+            sess = request.ctx.auth_session
+            if inner:
+                async with sess:
+                    sess.rotate()
+                    await failing_login(request)
+            else:
+                await failing_login(request)
+                async with sess:
+                    sess["a"] = 1
+
+        async def failing_login(request: Request) -> None:
+            with suppress(Failed):
+                async with request.ctx.auth_session:
+                    await lab.auth.login_user(request, "ann")
+                    raise Failed
+
+        response = await lab.visit(body, browser=late)
+
+    assert response.status_code == 409
+    assert set_cookies(response) == []
+
+
+@pytest.mark.parametrize("locked", [True, False])
+async def test_what_is_saved_after_a_destroy_stays(locked: bool) -> None:
+    """A block that fails after it has saved another session takes the request back to no other."""
+
+    async def body(sess: SessionDict) -> None:
+        if not locked:
+            sess.destroy()
+        with suppress(Failed):
+            async with sess:
+                if locked:
+                    sess.destroy()
+                sess["a"] = 2
+                await sess.save()
+                sess["a"] = 3
+                raise Failed
+        async with sess:
+            sess["b"] = 4
+
+    async with Lab() as lab:
+        await lab.put(a=1)
+        await lab.do(body)
+
+        assert await lab.stored() == {"a": 2, "b": 4}
+        assert len(lab.session.master_interface) == 1
