@@ -697,6 +697,18 @@ async def test_a_cookie_has_one_spelling(store: InCookieEncrypted) -> None:
                 assert opened is (changed == value)
 
 
+async def test_no_other_alphabet_opens(store: InCookieEncrypted) -> None:
+    """Neither that of plain base64, nor signs that decoders pass over, wherever they are put."""
+    value = await sealed(store, a_draft(payload=secrets.token_bytes(500)))
+    plain = value.replace("-", "+").replace("_", "/")
+    changed = [plain, value.replace("-", "+"), value.replace("_", "/")]
+    for signs in ("====", "!!!!", "    ", "....", "\n\n\n\n", "\0\0\0\0", "=A==", "+/+/"):
+        changed += [value[:place] + signs + value[place:] for place in (1, 5, 200, len(value))]
+
+    assert len(set(changed)) == len(changed)
+    assert [each for each in changed if bind(store, each).credential is not None] == []
+
+
 async def test_a_cookie_keeps_within_the_room_that_is_left(store: InCookieEncrypted) -> None:
     """The room of the next request's head counts too, as it is when the cookie is sealed."""
     room = 4096
@@ -713,6 +725,29 @@ async def test_a_cookie_keeps_within_the_room_that_is_left(store: InCookieEncryp
     assert await bound.touch("session", draft.sid, 1, 60) is False
     assert bound.value is None
     assert await bound.fetch("session", draft.sid) is not None
+
+
+async def test_what_does_not_open_makes_no_room(store: InCookieEncrypted) -> None:
+    """A long cookie of this name that nobody has sealed is no measure for what may be sent."""
+    bound = store.bind("session", COOKIE, "A" * 6000, lambda: 1000)
+    with pytest.raises(SessionTooLarge):
+        await bound.create(a_draft(payload=b"x" * 1000))
+
+    assert bound.value is None
+
+
+async def test_what_is_as_long_as_what_came_needs_no_room(store: InCookieEncrypted) -> None:
+    """What the browser sends already it can send again, and a little more needs to be counted."""
+    draft = a_draft(payload=b"x" * 1000)
+    bound = store.bind("session", COOKIE, await sealed(store, draft), lambda: 0)
+    same = a_draft(sid=draft.sid, version=2, payload=b"y" * 1000)
+    assert await bound.save(same) is Outcome.SAVED
+    with pytest.raises(SessionTooLarge):
+        await bound.save(a_draft(sid=draft.sid, version=3, payload=b"z" * 1100))
+
+    record = await bound.fetch("session", draft.sid)
+    assert record is not None
+    assert (record.version, record.payload) == (2, b"y" * 1000)
 
 
 async def test_a_copy_from_before_a_rotation_cannot_write() -> None:

@@ -6,8 +6,7 @@ derived once, where one for each cookie would take longer than the sealing itsel
 Why a million: under one key, n random nonces of 96 bits meet with a chance of n^2 / 2^97. NIST SP
 800-38D allows 2^-32 (section 8), that is 2^32 seals by all who have the key (8.3). Here it is 2^-57
 for each salt, and for a site that seals 10,000 cookies a second over ten years, 2^-35 in all.
-Nothing else rests on it: nonces come from the kernel, so processes that were forked from one
-another, or a machine that was copied while it ran, may even share a salt, as 4096 of them could.
+Nonces come from the kernel each time, so even 4096 processes that shared a salt would keep to that.
 """
 
 from __future__ import annotations
