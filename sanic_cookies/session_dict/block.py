@@ -119,7 +119,9 @@ class SessionDict(SessionEnding):
         except BaseException:
             self._unlocked = changes
             raise
-        self._merged, self._doomed_before = changes, self._doomed
+        # Nothing is rolled back to when the request closes.
+        self._merged = changes.copied() if changes and not self._closing else changes
+        self._doomed_before = self._doomed
         self._undestroyed = None
         self._content = self._fresh_content()
         if self._hold is not None and self._status is not Status.LIVE:
@@ -209,7 +211,8 @@ class SessionDict(SessionEnding):
 
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
-        self._unlocked, self._merged = self._merged, None
+        merged, self._merged = self._merged, None
+        self._unlocked, self._blind = (None, None) if merged is None else merged.parts()
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
             self._undestroyed = None

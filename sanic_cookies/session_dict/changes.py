@@ -7,6 +7,7 @@ two requests that set different keys both survive.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,20 @@ class Changes:
             or self.rotate
             or self.ended
         )
+
+    def copied(self) -> Changes:
+        """Return the same changes with values of their own, which a block does not reach."""
+        try:
+            return copy.deepcopy(self)
+        except Exception:  # noqa: BLE001 - nor can it be stored: the commit will say what, and where
+            return self
+
+    def parts(self) -> tuple[Changes, Changes]:
+        """Return what concerns the session as a whole, and what concerns its data."""
+        marks = Changes(
+            life=self.life, life_set=self.life_set, rotate=self.rotate, ended=self.ended
+        )
+        return marks, Changes(self.assigned, self.deleted, self.cleared)
 
     def compare(self, codec: Codec, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Add what turns `before` into `after`, nested changes included."""

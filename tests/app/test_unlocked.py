@@ -221,6 +221,44 @@ async def test_a_block_that_failed_leaves_the_unlocked_change() -> None:
         assert await lab.stored() == {"a": 1}
 
 
+async def test_a_block_that_failed_leaves_nothing_in_an_unlocked_change() -> None:
+    """What a rolled back block did inside of a value that was set before it is not merged."""
+
+    def change(sess: SessionDict) -> None:
+        sess["cart"].append("b")
+        sess["old"].append("b")
+
+    async def body(sess: SessionDict) -> None:
+        sess["cart"] = ["a"]
+        sess["old"].append("a")
+        with pytest.raises(Failed):
+            await failing_block(sess, change)
+
+    async with Lab(warn_lock=False) as lab:
+        await lab.put(old=[])
+        await lab.do(body)
+
+        assert await lab.stored() == {"cart": ["a"], "old": ["a"]}
+
+
+async def test_unlocked_changes_are_seen_after_a_block_that_failed() -> None:
+    """Who has changed something without the lock sees it after a rollback, and can take it back."""
+
+    async def body(sess: SessionDict) -> None:
+        sess["a"], sess["b"] = 1, 2
+        del sess["old"]
+        with pytest.raises(Failed):
+            await failing_block(sess, lambda sess: sess.update(a=3))
+        assert dict(sess) == {"a": 1, "b": 2}
+        del sess["b"]
+
+    async with Lab(warn_lock=False) as lab:
+        await lab.put(old=0)
+        await lab.do(body)
+
+        assert await lab.stored() == {"a": 1}
+
+
 async def test_an_unlocked_change_waits_for_the_holder() -> None:
     """The merge at the end of a request takes its turn: nothing of a block is overwritten."""
     inside, go = asyncio.Event(), asyncio.Event()
