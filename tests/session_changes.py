@@ -304,16 +304,18 @@ class Block:
         if work.standing is Standing.READING and self.way != "unlocked":
             return 503, Cookie.KEPT
         changes = self.changes[:-1] if self.way == "nested" else self.changes
-        cookie = Cookie.KEPT
+        cookie, due = Cookie.KEPT, work.due
         for number, change in enumerate(changes):
             change.mark(work)
             if self.way == "saved" and number == 0:
                 status, cookie = work.outcome()
+                due = work.due
                 if status != 200:
                     return status, cookie
         if self.end == "crash" or (self.end == "caught" and self.way == "unlocked"):
             return 500, cookie
         if self.end == "caught":
+            work.due = due  # a session that was not ended after all was used
             return 200, work.touch() if cookie is Cookie.KEPT else cookie
         status, last = work.outcome()
         return status, cookie if last is Cookie.KEPT else last

@@ -613,7 +613,7 @@ def test_races_that_matter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("kind", ["memory", "in-cookie", "revocable"])
 def test_use_prolongs_a_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking at a session keeps it alive, until its absolute end."""
+    """Looking at a session, or failing to end it, keeps it alive, until its absolute end."""
     monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
     machine = type("Machine", (SessionMachine,), {"stage": stage})()
     try:
@@ -621,5 +621,6 @@ def test_use_prolongs_a_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
         for _ in range(8):
             machine.wait(7)
             machine.peek(0)
+            machine.act(1, Block((Destroy(),), end="caught"))
     finally:
         machine.teardown()
