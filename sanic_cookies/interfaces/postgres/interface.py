@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 from zlib import crc32
@@ -151,7 +151,9 @@ class AsyncPG:
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
-        return await self._commit(draft, None, release=False, seconds=0.0)
+        asked = commitment(draft, None, release=False, seconds=0.0)
+        row = await self._asker(draft)("commit", asked)
+        return _OUTCOMES[row[0]]
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
@@ -179,7 +181,9 @@ class AsyncPG:
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
     ) -> Outcome:
         """See `SupportsLease.commit`."""
-        return await self._commit(draft, self._wakeups.token(token), release, seconds)
+        asked = commitment(draft, self._wakeups.token(token), release, seconds)
+        row = await self._asker(draft)("commit", asked)
+        return _OUTCOMES[row[0]]
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
@@ -287,13 +291,9 @@ class AsyncPG:
         """See `SupportsInspection.census`."""
         return Census(**await self._row("census", name, TOMBSTONE_VERSION))
 
-    async def _commit(
-        self, draft: Draft, token: str | None, release: bool, seconds: float
-    ) -> Outcome:
-        asked = commitment(draft, token, release, seconds)
-        # A new secret goes alone: the joined statement has no place for it.
-        ask = self._joiner.ask_alone if draft.rotated else self._joiner.ask
-        return _OUTCOMES[(await ask("commit", asked))[0]]
+    def _asker(self, draft: Draft) -> Callable[[str, tuple[Any, ...]], Awaitable[Any]]:
+        """Return how to commit; the joined statement has no place for a new secret."""
+        return self._joiner.ask_alone if draft.rotated else self._joiner.ask
 
     async def _row(self, step: str, *args: Any) -> Any:
         return await self._pool.ask("fetchrow", self._sql[step], args)

@@ -52,7 +52,7 @@ class Joiner:
         answer: asyncio.Future[Any] = loop.create_future()
         request = args, answer
         self._queue.add(step, request)
-        # Who comes in the same turn of the loop as another who leads comes along.
+        # With another to lead, this one comes along, and the next lane stays free.
         lane = None if self._queue.is_led else self._free_lane()
         try:
             if lane is not None:

@@ -128,7 +128,8 @@ class Lane:
                     self._call_another()
                 if batch is not None:
                     await self._carry(*batch)
-                await self._take_turns()
+                if self._takes_turns():
+                    await self._give_back()
         finally:
             self._task = None
             if self._carried:
@@ -160,8 +161,7 @@ class Lane:
 
     def _may_connect(self) -> bool:
         """Whether a failure to connect is for callers to see: no other lane could serve them."""
-        others = (lane for lane in self._lanes if lane is not self)
-        return self.is_connected or not any(lane.is_connected for lane in others)
+        return self.is_connected or not any(lane.is_connected for lane in self._lanes)
 
     async def _carry_one(self, step: str, args: Arguments) -> Any:
         """Run a statement for one request, by whose cancellation it ends."""
@@ -178,7 +178,8 @@ class Lane:
             return ALONE
         finally:
             self.carried += 1
-            await self._take_turns()
+            if self._takes_turns():
+                await self._give_back()
 
     async def _carry(self, step: Step, requests: list[Request]) -> None:
         """Run a statement for some requests, and answer them."""
@@ -210,10 +211,9 @@ class Lane:
     def _cut(self) -> None:
         self._connection.terminate()
 
-    async def _take_turns(self) -> None:
-        """Give the connection back after each use, unless the pool is ours and large enough."""
-        if not self._pool.is_own or self._pool.size <= LANES:
-            await self._give_back()
+    def _takes_turns(self) -> bool:
+        """Whether the connection goes back after each use: the pool is another's, or too small."""
+        return not self._pool.is_own or self._pool.size <= LANES
 
     async def _give_back(self) -> None:
         connection, self._connection = self._connection, None

@@ -35,7 +35,12 @@ class Step(NamedTuple):
 
 
 class Queue:
-    """The requests that wait, by their step."""
+    """The requests that wait, by their step.
+
+    Attributes:
+        is_led: Whether one of them, that has found a lane free, takes all to it at the end of this
+            turn of the loop.
+    """
 
     def __init__(self, steps: Mapping[str, Step]) -> None:
         """Begin empty.
