@@ -486,6 +486,29 @@ async def test_each_look_is_one_read() -> None:
         assert (after.version, after.expires_at) == (record.version, record.expires_at)
 
 
+class Distant(Moody):
+    """One that waits, as on the network: else a watcher that spins would stop the test itself."""
+
+    async def fetch(self, name: str, sid: str) -> Any:
+        await asyncio.sleep(0)
+        return await super().fetch(name, sid)
+
+
+async def test_news_are_one_look_each() -> None:
+    """News that end nothing cost one look, and then it waits again for more."""
+    store = Distant()
+    async with Site(store) as site:
+        await site.login("ann")
+        async with site.dial() as ws:
+            await lives(ws)
+            for _ in range(3):
+                looks = store.looks
+                site.auth.runtime.hub.hear(None)
+                await until(lambda looks=looks: store.looks > looks)
+                await lives(ws)
+                assert store.looks == looks + 1
+
+
 # Nothing is left behind.
 
 
