@@ -16,7 +16,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import redis.asyncio
-from sanic import Request, Sanic, json
+from sanic import Request, Sanic, Websocket, json
+from websockets.asyncio.client import connect
 
 from harness import Browser, make_app, serve, set_cookies
 from sanic_cookies import AuthSession, InCookieEncrypted, InMemory, Redis, Session
@@ -46,6 +47,7 @@ class Site:
         self.app.add_route(self.login, "/login")
         self.app.add_route(self.out, "/out")
         self.app.add_route(self.fresh, "/fresh")
+        self.app.add_websocket_route(self.socket, "/socket")
 
     async def look(self, request: Request) -> Any:
         sess = request.ctx.auth_session
@@ -63,6 +65,9 @@ class Site:
     async def out(self, request: Request) -> Any:
         await self.auth.logout_user(request)
         return json("out")
+
+    async def socket(self, request: Request, ws: Websocket) -> None:
+        await ws.send(plain_json.dumps(dict(await request.ctx.auth_session.peek())))
 
     async def fresh(self, request: Request) -> Any:
         return json(await self.auth.is_fresh(request, 10**6))
@@ -138,6 +143,27 @@ async def test_data_are_taken_over(past: Past) -> None:
         assert (await browser.get("/write")).json() == 1
         assert (await browser.get("/")).json() == {**DATA, "count": 1, "user": None}
         assert site.migration.upgraded == 1
+
+
+async def test_a_handshake_leaves_it_to_the_next_page(past: Past) -> None:
+    """What cannot set a cookie takes nothing over: the browser would be left with a dead id."""
+    site = Site(past.source)
+    async with serve(site.app) as url, with_cookie(url, past.cookies[0]) as browser:
+        headers = {"cookie": f"SESSION={past.cookies[0]}"}
+        async with connect(
+            url.replace("http", "ws") + "/socket", additional_headers=headers, proxy=None
+        ) as ws:
+            assert await ws.recv() == "{}"
+        assert site.migration.upgraded == 0
+        assert (await browser.get("/")).json() == {**DATA, "user": None}
+
+
+async def test_what_is_too_large_is_left_where_it_is(past: Past) -> None:
+    """A session that could not be saved here is none, and stays where it was."""
+    site = Site(past.source, auth={"max_bytes": 10})
+    async with serve(site.app) as url, with_cookie(url, past.cookies[0]) as browser:
+        assert (await browser.get("/")).json() == {"user": None}
+        assert past.count is None or await past.count() == len(past.cookies)
 
 
 async def test_old_cookie_is_dead_afterwards(past: Past) -> None:
