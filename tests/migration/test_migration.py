@@ -242,6 +242,21 @@ async def test_login_is_taken_over_if_wanted(past: Past) -> None:
 
 
 @pytest.mark.parametrize("past", KINDS[:1], indirect=True)
+async def test_nothing_lives_longer_by_it(past: Past) -> None:
+    """What had a minute left has a minute left: data unless they are used, a login in any case."""
+    site = Site(past.source)
+    async with serve(site.app) as url:
+        for number in (0, 1):
+            await past.source._client.expire(past.source._prefix + past.cookies[number], 60)
+            async with with_cookie(url, past.cookies[number]) as browser:
+                await browser.get("/")
+                sid = browser.cookies["auth_session"].partition(".")[0]
+                record = await site.master.fetch("auth_session", sid)
+                assert record.expires_at - record.now <= 60
+                assert number == 0 or record.deadline - record.now <= 60
+
+
+@pytest.mark.parametrize("past", KINDS[:1], indirect=True)
 @pytest.mark.parametrize("action", ["evict_oldest", "refuse"])
 async def test_login_counts_into_the_limit(past: Past, action: str) -> None:
     """A user gets no more sessions by old ones than by logins: the oldest goes, or none comes."""
