@@ -161,8 +161,11 @@ async def stored(url: str, headers: dict[str, str]) -> bytes:
     return record.payload
 
 
-async def test_http_2_brings_cookies_in_pieces(redis_url: str) -> None:
-    """A browser may send each cookie in a header of its own over HTTP/2 (RFC 9113, 8.2.3)."""
+async def test_sessions_over_http_2(redis_url: str) -> None:
+    """Over HTTP/2 a browser may send each cookie in a header of its own (RFC 9113, 8.2.3).
+
+    Hypercorn joins them before the app sees them, so this holds for both together.
+    """
     with Server("hypercorn", redis_url) as server:
         async with httpx.AsyncClient(http1=False, http2=True, base_url=server.url) as client:
             cookie = (await new_session(client, ""))["cookie"]
