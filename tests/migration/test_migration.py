@@ -242,6 +242,15 @@ async def test_login_is_taken_over_if_wanted(past: Past) -> None:
 
 
 @pytest.mark.parametrize("past", KINDS[:1], indirect=True)
+async def test_a_user_who_is_gone_is_not_taken_over(past: Past) -> None:
+    """The session of a user whom the loader does not know any more is nobody's, and stays."""
+    site = Site(past.source, auth={"user_loader": lambda user: None})
+    async with serve(site.app) as url, with_cookie(url, past.cookies[1]) as browser:
+        assert (await browser.get("/")).json() == {"user": None}
+        assert await past.count() == len(past.cookies)
+
+
+@pytest.mark.parametrize("past", KINDS[:1], indirect=True)
 async def test_nothing_lives_longer_by_it(past: Past) -> None:
     """What had a minute left has a minute left: data unless they are used, a login in any case."""
     site = Site(past.source)
