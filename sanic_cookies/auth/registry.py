@@ -91,6 +91,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
             SessionConfigError: The master interface keeps no index of users.
+            TypeError: `user` is an object that names nobody.
         """
         current = None if request is None else await self._sid_of(request)
         places = [(record, self._login_of(record)) for record in await self._records_of(user)]
@@ -111,6 +112,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
             SessionConfigError: The master interface keeps no index of users.
+            TypeError: `user` is an object that names nobody.
         """
         self._require_index()
         if not is_sid(sid):
@@ -151,6 +153,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: Not all could be ended.
             SessionConfigError: The master interface keeps no index of users.
+            TypeError: `user` is an object that names nobody.
         """
         return await self._end_all(await self._records_of(user))
 
