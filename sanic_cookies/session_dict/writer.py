@@ -158,7 +158,8 @@ class SessionWriter(SessionPlanner):
             self._runtime.stats.interrupted += 1
             raise SessionInterrupted("the session ended while the block ran")
         if outcome is not Outcome.SAVED:
-            self._lease = None
+            self._lease = lease
+            self._give_lease_back()  # it may be ours yet, if somebody wrote without one
             if self._hold is not None:
                 self._hold.lost = True  # or the next write of this block would need no lease
             reason = f"the store refused the write: {outcome.value}"

@@ -419,3 +419,21 @@ async def test_who_outstays_max_hold_leaves_the_lease(interface: Interface) -> N
                     await asyncio.sleep(0.01)
             assert await is_free(interface, token, within=1.5)
             sess["n"] = 1
+
+
+async def test_who_is_overtaken_leaves_the_lease(interface: Interface) -> None:
+    """A block that is refused since somebody has written without a lease keeps nobody waiting."""
+    session = bare_session(interface)
+    cookie = await begin(session, n=0)
+    token = Token.parse(cookie)
+    assert token is not None
+
+    with pytest.raises(SessionLockLost):
+        async with request_with(session, cookie) as sess:
+            stored = await interface.fetch("session", token.sid)
+            assert stored is not None
+            draft = Draft("session", token.sid, 2, token.secret_hash, stored.payload, 60)
+            assert await interface.save(draft) is Outcome.SAVED
+            sess["n"] = 1
+
+    assert await is_free(interface, token, within=1)
