@@ -40,7 +40,7 @@ def environment(**chosen: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(program: Path | str, log: Path, **chosen: str) -> Iterator[str]:
+def running(program: Path | str, log: Path, *, workers: int = 1, **chosen: str) -> Iterator[str]:
     """Serve `program` while the block runs; gives its address.
 
     It has to stop when it is told to, to leave no process behind, and to log no warning.
@@ -48,6 +48,7 @@ def running(program: Path | str, log: Path, **chosen: str) -> Iterator[str]:
     Args:
         program: A file with a Python program that serves on the port in PORT, or a module's name.
         log: File for what it prints.
+        workers: How many serve; WORKERS in `chosen` says so, too.
         chosen: Environment variables.
     """
     port = free_port()
@@ -63,7 +64,7 @@ def running(program: Path | str, log: Path, **chosen: str) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_until_serving(url, process, log)
+        _wait_until_serving(url, process, log, int(chosen.get("WORKERS", workers)))
         yield url
     finally:
         left = _stop(process)
@@ -100,12 +101,18 @@ def _stop(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return left
 
 
-def _wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_serving(
+    url: str, process: subprocess.Popen[bytes], log: Path, workers: int
+) -> None:
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             httpx.get(url, verify=False)  # noqa: S501 - our own
         except httpx.TransportError:
+            time.sleep(0.05)
+            continue
+        # One of several may answer while others still start, and end in tracebacks if told to stop.
+        if workers > 1 and log.read_text().count("Worker ready") < workers:
             time.sleep(0.05)
         else:
             # Sanic looks ten times a second whether its workers have come up, and never ends if

@@ -22,6 +22,7 @@ from sanic_cookies.cli import main
 
 MODULES = sorted((ROOT / "examples").glob("*.py"))
 EXAMPLES = [path for path in MODULES if "app.run(" in path.read_text()]
+WORKERS = {"multi_worker": 4}
 _schemas = count()
 
 
@@ -84,7 +85,8 @@ async def test_an_example_prints_what_it_shows(
     assert f"python examples/{path.name}" in docstring(path)
     assert len(calls) >= 2
 
-    with running(path, tmp_path / "log", **stores.get(path.stem, {})) as url:
+    workers = WORKERS.get(path.stem, 1)
+    with running(path, tmp_path / "log", workers=workers, **stores.get(path.stem, {})) as url:
         assert await outputs_of(calls, url, {}) == [call.output for call in calls]
 
 
@@ -121,7 +123,8 @@ async def test_four_workers_count_together(
         async with eight, browser.copy() as another:
             return (await another.get("/")).json()["visits"]
 
-    with running(example("multi_worker"), tmp_path / "log", **stores[store]) as url:
+    log, path = tmp_path / "log", example("multi_worker")
+    with running(path, log, workers=WORKERS[path.stem], **stores[store]) as url:
         async with Browser(url) as browser:
             await browser.get("/")
             visits = await asyncio.gather(*(visit(browser) for _ in range(40)))
