@@ -39,7 +39,7 @@ async def test_no_increment_is_lost(workers: Start, http: httpx.AsyncClient) -> 
 
 
 async def test_waiting_is_fair_across_processes(workers: Start, http: httpx.AsyncClient) -> None:
-    """Under contention each client gets at least half of the mean, and none waits for seconds."""
+    """Under contention each client gets at least half of the mean, and none waits ten turns."""
     four = await workers(4)
     headers = await new_session(http, four[0].url)
     end = time.monotonic() + 4
@@ -58,7 +58,8 @@ async def test_waiting_is_fair_across_processes(workers: Start, http: httpx.Asyn
 
     mean = sum(done) / len(done)
     assert min(done) >= mean / 2
-    assert max(waits) < 2.0
+    # A turn each is 0.2 s where all of them have 5 ms, and longer on a busy machine.
+    assert max(waits) < 10 * 4 / mean
     print(f"{sum(done) / 4:.0f}/s, least share {min(done) / mean:.2f}, worst {max(waits):.3f} s")
 
 
