@@ -108,8 +108,18 @@ class User:
         """Send a request and count its answer."""
         was_calm = self.calm()
         response = await self.browser.get(path)
+        self.notice()
         self.count(path, response.status_code, response.text, was_calm)
         return response
+
+    def notice(self) -> None:
+        """Count anew in a new session; the former has ended with its store's contents, or by age.
+
+        Seen with every answer, since many a page begins one, and who hangs up then counts in it.
+        """
+        session = self.browser.cookies.get("session")
+        if session != self.counted:
+            self.acknowledged, self.unknown, self.counted = 0, 0, session
 
     async def send_garbage(self) -> None:
         """Send what no browser would; the answer is nobody's."""
@@ -130,10 +140,6 @@ class User:
     async def increment(self) -> None:
         """Add one, and see that nothing was lost or counted twice since the session began."""
         response = await self.ask("/inc")
-        session = self.browser.cookies.get("session")
-        if session != self.counted:
-            # The former one has ended with its store's contents, or by its age.
-            self.acknowledged, self.unknown, self.counted = 0, 0, session
         if response.status_code == 503:
             self.unknown += 1
         elif response.status_code == 200:
