@@ -507,7 +507,8 @@ class SessionMachine(RuleBasedStateMachine):
         await self._act(browser, Block((Expire("end" if absolute else "idle", SHORT_LIFE),)))
         await asyncio.sleep(2 * SHORT_LIFE)
         for state in self.model.sessions.values():
-            if state.life is not None and state.life[1] <= SHORT_LIFE:
+            kind, length = state.life or ("browser", 0.0)  # which says nothing of the end
+            if kind != "browser" and length <= SHORT_LIFE:
                 state.expires = self.model.now
 
     def restart(self, forget: bool) -> None:
