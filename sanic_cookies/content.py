@@ -6,7 +6,7 @@ session can be taken for the library's own facts (`sess["current_user"] = "admin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -71,8 +71,7 @@ class Life:
     browser: bool = False
 
 
-@dataclass(slots=True)
-class Content:
+class Content(msgspec.Struct):
     """What a session holds.
 
     Attributes:
@@ -82,10 +81,10 @@ class Content:
         extra: What features of this library keep, by their names; no handler sees it.
     """
 
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = {}
     identity: Identity | None = None
     life: Life | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = {}
 
     @property
     def is_empty(self) -> bool:

@@ -7,7 +7,7 @@ section 5.2: either of them ends the session).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 
@@ -22,21 +22,6 @@ TOUCH_FRACTION = 10
 # Three centuries: more than anybody means, and every store and calendar can still add it to now.
 MOST_SECONDS = 1e10
 _TOO_FAR = f"set_expiry() takes up to {MOST_SECONDS:g} seconds from now; what never ends is refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The lifetime that a `Session` gives where nothing else is said.
-
-    Attributes:
-        idle: Seconds without a request after which a session ends; None for no such limit.
-        absolute: Seconds from creation or login to the end; None for no such limit.
-        persistent: Whether the cookie outlives the browser.
-    """
-
-    idle: float | None
-    absolute: float | None
-    persistent: bool
 
 
 class Span(Struct, frozen=True, gc=False):
@@ -59,9 +44,33 @@ class Span(Struct, frozen=True, gc=False):
         return self.idle is not None and unseen >= self.idle / TOUCH_FRACTION
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The lifetime that a `Session` gives where nothing else is said.
+
+    Attributes:
+        idle: Seconds without a request after which a session ends; None for no such limit.
+        absolute: Seconds from creation or login to the end; None for no such limit.
+        persistent: Whether the cookie outlives the browser.
+        ageless: What it gives at any age, where it sets no absolute end.
+    """
+
+    idle: float | None
+    absolute: float | None
+    persistent: bool
+    ageless: Span = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what most sessions get."""
+        ttl = inf if self.idle is None else self.idle
+        object.__setattr__(self, "ageless", Span(self.idle, None, ttl, self.persistent))
+
+
 def span(policy: Policy, content: Content, age: float) -> Span:
     """Return the lifetime of a session that is `age` seconds old."""
     who, life = content.identity, content.life
+    if who is None and life is None and policy.absolute is None:
+        return policy.ageless
     idle, end, persistent = policy.idle, policy.absolute, policy.persistent
     if who is not None:
         idle = who.idle or idle

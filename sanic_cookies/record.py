@@ -11,7 +11,6 @@ ten times as long to make. `gc=False` spares the garbage collector what can form
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -81,24 +80,30 @@ class Record(Struct, frozen=True, gc=False, array_like=True):
 
     def updated(self, draft: Draft, now: float) -> Record:
         """Return the record that saving `draft` over this one at `now` gives."""
-        changes: dict[str, Any] = {
-            "version": draft.version,
-            "user_key": draft.user_key,
-            "now": now,
-        }
-        if draft.payload is not None:
-            changes["payload"] = draft.payload
+        record = replace(
+            self,
+            version=draft.version,
+            payload=self.payload if draft.payload is None else draft.payload,
+            user_key=draft.user_key,
+            now=now,
+        )
         if draft.renew:
-            changes["last_seen"] = now
-            changes["expires_at"] = now + draft.ttl
-            changes["deadline"] = None if draft.lifetime is None else now + draft.lifetime
+            record = replace(
+                record,
+                last_seen=now,
+                expires_at=now + draft.ttl,
+                deadline=None if draft.lifetime is None else now + draft.lifetime,
+            )
         if draft.rotated:
-            changes["secret_hash"] = draft.secret_hash
-            changes["rotated_at"] = now
-            changes["previous_hash"] = draft.previous_hash
-            changes["previous_until"] = now + draft.grace
-            changes["previous_reads"] = draft.previous_reads
-        return replace(self, **changes)
+            record = replace(
+                record,
+                secret_hash=draft.secret_hash,
+                rotated_at=now,
+                previous_hash=draft.previous_hash,
+                previous_until=now + draft.grace,
+                previous_reads=draft.previous_reads,
+            )
+        return record
 
     def touched(self, now: float, ttl: float) -> Record:
         """Return the record as a use at `now` leaves it."""

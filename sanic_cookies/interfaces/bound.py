@@ -31,6 +31,7 @@ class BoundFanOut(FanOut):
         self._on_error, self._background = shared._on_error, shared._background
         self._leased, self._indexed = shared._leased, shared._indexed
         self._telling, self.has_others = shared._telling, shared.has_others
+        self.is_shared, self.never_waits = shared.is_shared, shared.never_waits
         self.is_repeatable = shared.is_repeatable
         self.lives_in_cookie = False  # what did is bound now
         self._master, self._target = shared._master, shared._target
@@ -48,6 +49,7 @@ class BoundFanOut(FanOut):
                 guard = BoundGuard(others[place - 1], bound)
                 others = [*others[: place - 1], guard, *others[place:]]
         self._all_others = self._others = others
+        self.master_lives_in_cookie = self._own is not None
 
     def require_newest(self, record: Record | None) -> None:
         """See `FanOut.require_newest`."""
@@ -58,11 +60,6 @@ class BoundFanOut(FanOut):
     def credential(self) -> Credential | None:
         """What the master's cookie proves; None if the master keeps no cookie."""
         return None if self._own is None else self._own.credential
-
-    @property
-    def master_lives_in_cookie(self) -> bool:
-        """Whether the session's cookie holds the session itself."""
-        return self._own is not None
 
     def take_cookies(self) -> list[tuple[str, str]]:
         """Return name suffix and value of each cookie to send, once."""

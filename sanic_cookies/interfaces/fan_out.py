@@ -43,7 +43,18 @@ Call = Coroutine[Any, Any, object]
 
 
 class FanOut:
-    """What a session reads from and writes to."""
+    """What a session reads from and writes to.
+
+    Attributes:
+        lives_in_cookie: Some interface has to be bound to a request: see `BoundFanOut`.
+        master_lives_in_cookie: The session's cookie holds the session itself.
+        is_shared: Processes see each other's sessions and locks.
+        has_others: There are interfaces beside the master.
+        never_waits: No call ever waits for anything, so none is ever cut off.
+        is_repeatable: A write that was cut off may be made again, since that changes nothing.
+    """
+
+    master_lives_in_cookie = False
 
     def __init__(
         self,
@@ -94,11 +105,11 @@ class FanOut:
         self._indexed = master if isinstance(master, SupportsIndex) else None
         self._telling = master if isinstance(master, SupportsNews) else None
         self.lives_in_cookie = bool(self._suffixes)
+        self.is_shared = self._leased is not None
         self.has_others = bool(self._all_others)
-        # Whether a write that was cut off may be made again, since that changes nothing: so it is
-        # where one step of one store writes. A store that never waits is never cut off.
-        waits = self._leased is None and not self._master.never_waits
-        self.is_repeatable = not (self.has_others or waits)
+        self.never_waits = self._master.never_waits and not self.has_others
+        # So it is where one step of one store writes.
+        self.is_repeatable = self.never_waits or (self.is_shared and not self.has_others)
 
     def _guard(self, interface: Interface | LivesInCookie, *, is_master: bool) -> Guard:
         label = type(interface).__name__
@@ -141,11 +152,6 @@ class FanOut:
     def interfaces(self) -> list[Interface | LivesInCookie]:
         """The master, then the others in the order they were added."""
         return [self._master.interface, *(guard.interface for guard in self._all_others)]
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether processes see each other's sessions and locks."""
-        return self._leased is not None
 
     @property
     def has_index(self) -> bool:

@@ -12,9 +12,8 @@ import logging
 
 from .. import content as contents
 from .. import expiry
-from ..content import Content
+from ..content import Content, Identity
 from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
-from ..interfaces.bound import BoundFanOut
 from .locker import SessionLocker
 from .mapping import Status
 from .plan import Act, Plan, Situation, decide
@@ -53,7 +52,7 @@ class SessionPlanner(SessionLocker):
             own_life=self._renew,
             release=release,
             age=age,
-            user_key=self._user_key(content),
+            user_key=None if content.identity is None else self._user_key(content.identity),
         )
         if act is Act.SAVE or act is Act.CREATE:
             self._check(plan, content)
@@ -81,7 +80,7 @@ class SessionPlanner(SessionLocker):
     @property
     def _in_cookie(self) -> bool:
         """Whether the session itself lives in its cookie."""
-        return isinstance(self._store, BoundFanOut) and self._store.master_lives_in_cookie
+        return self._store.master_lives_in_cookie
 
     def _renewal_due(self, age: float) -> bool:
         every, record = self._runtime.settings.renew_every, self._record
@@ -89,12 +88,10 @@ class SessionPlanner(SessionLocker):
             return False
         return record.created_at + age - record.rotated_at >= every
 
-    def _user_key(self, content: Content) -> str | None:
-        """Return whose session it is; without a login it is nobody's."""
+    def _user_key(self, identity: Identity) -> str | None:
+        """Return whose session it is."""
         user_key = self._runtime.settings.user_key
-        if content.identity is None or user_key is None:
-            return None
-        return user_key(content.identity.user)
+        return None if user_key is None else user_key(identity.user)
 
     def _lost(self, reason: str) -> SessionLockLost:
         label, name = self._exchange.label, self._runtime.settings.name

@@ -49,10 +49,10 @@ class SessionWriter(SessionPlanner):
             return
         if self._doomed:
             await self._end_doomed()
-        if plan.act is Act.CREATE:
-            await self._create(plan)
-        elif plan.act is Act.SAVE:
+        if plan.act is Act.SAVE:
             await self._save(plan)
+        elif plan.act is Act.CREATE:
+            await self._create(plan)
         elif plan.act is Act.DELETE:
             await self._delete()
         elif plan.release:
@@ -69,9 +69,8 @@ class SessionWriter(SessionPlanner):
             raise SessionStoreError("no free id was found")
         self._token, self._credential, self._located = token, token.credential, True
         self._status, self._muted, self._lease = Status.LIVE, False, None
-        self._stored(plan, Record.begun(draft, self._runtime.settings.clock()))
-        self._send_cookie(plan)
-        self._announce("created", plan)
+        record = Record.begun(draft, self._runtime.settings.clock())
+        self._stored("created", plan, record, time.monotonic())
 
     async def _store_new(self, draft: Draft) -> bool:
         limit = self._limit(draft)
@@ -97,41 +96,32 @@ class SessionWriter(SessionPlanner):
         return self._runtime.settings.limit
 
     async def _save(self, plan: Plan) -> None:
-        record, token = self._record, self._token
+        record, token = self._record, None
         assert record is not None  # noqa: S101 - SAVE means that it exists
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
-        rotated = plan.rotate and token is not None
-        secret_hash = token.secret_hash if rotated and token is not None else record.secret_hash
+        secret_hash = record.secret_hash if token is None else token.secret_hash
         draft = self._draft(plan, record.sid, record.version + 1, secret_hash)
-        pass_on = plan.release and not plan.rotate and self._may_pass_on()
+        may_pass_on = plan.release and token is None and self._lease is not None
+        pass_on = may_pass_on and self._may_pass_on()
         await self._commit(draft, plan.release and not pass_on, plan.payload)
-        if plan.rotate and token is not None:
+        if token is not None:
             self._token, self._credential = token, token.credential
-        now = record.now + time.monotonic() - self._read_at
-        self._stored(plan, record.updated(draft, now))
+        at = time.monotonic()
+        record = record.updated(draft, record.now + at - self._read_at)
+        self._stored("saved" if token is None else "rotated", plan, record, at)
         if pass_on:
             self._prepare_gift()
         elif plan.release and self._lease is not None:
             await self._end_lease()  # a login under a limit has kept it
-        self._send_cookie(plan)
-        self._announce("rotated" if plan.rotate else "saved", plan)
-
-    def _announce(self, event: str, plan: Plan) -> None:
-        """Tell listeners what has been stored; a login is one from now on only."""
-        emit = self._runtime.emit
-        emit(event, sid=self.sid, user_key=plan.user_key)
-        if self._logged_in:
-            self._logged_in = False
-            emit("login", sid=self.sid, user_key=plan.user_key)
 
     async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
         lease, settings = self._lease, self._runtime.settings
         token, limit = None if lease is None else lease.token, self._limit(draft)
+        if release and self._budget.left < settings.store_timeout:
+            # A block's end is not to be cut short for what the request has spent before.
+            self._budget.left = settings.store_timeout
         try:
-            if release:
-                # A block's end is not to be cut short for what the request has spent before.
-                self._budget.left = max(self._budget.left, settings.store_timeout)
             copy = self._copy(draft, payload) if self._store.has_others else None
             if limit is None:
                 outcome = await self._store.commit(
@@ -223,12 +213,26 @@ class SessionWriter(SessionPlanner):
             user_key=plan.user_key,
         )
 
-    def _stored(self, plan: Plan, record: Record) -> None:
-        self._record, self._read_at = record, time.monotonic()
+    def _stored(self, event: str, plan: Plan, record: Record, at: float) -> None:
+        """Take over what has been stored, and tell browser and listeners.
+
+        Args:
+            event: What has happened to the record.
+            plan: What was carried out.
+            record: As it is now.
+            at: Monotonic seconds at which `record.now` was right.
+        """
+        self._record, self._read_at = record, at
         self._payload = plan.payload or b""
         self._merged = None
         self._rotate = self._renew = False
         self._written = True
+        self._send_cookie(plan)
+        emit = self._runtime.emit
+        emit(event, sid=record.sid, user_key=plan.user_key)
+        if self._logged_in:  # it is a login from now on only
+            self._logged_in = False
+            emit("login", sid=record.sid, user_key=plan.user_key)
 
     async def _delete(self) -> None:
         assert self._record is not None  # noqa: S101 - DELETE means that it exists
@@ -256,16 +260,15 @@ class SessionWriter(SessionPlanner):
 
     def _send_cookie(self, plan: Plan) -> None:
         """Send the cookie if it is new, or if its age has to follow the session's expiry."""
-        exchange, store, persistent = self._exchange, self._store, plan.span.persistent
+        persistent, store = plan.span.persistent, self._store
         # A cookie that is to end with the browser from now on must lose the age that it had.
         follows = plan.own_life or (plan.renew and persistent)
         due = follows or plan.rotate or plan.act is Act.CREATE
         bound = store if isinstance(store, BoundFanOut) else None
-        if exchange.begun or not (due or bound):
+        if not (due or bound) or self._exchange.begun:
             return
-        spec, max_age = self._runtime.settings.cookie, None
-        if persistent:
-            max_age = ceil(plan.span.ttl)
+        exchange, spec = self._exchange, self._runtime.settings.cookie
+        max_age = ceil(plan.span.ttl) if persistent else None
         if bound is not None:
             for suffix, value in bound.take_cookies():
                 exchange.send(spec, value, max_age, suffix)
