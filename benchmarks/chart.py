@@ -60,7 +60,11 @@ class Line:
 
 def lines(results: Results) -> list[Line]:
     """Return what the chart shows, by store, the cheapest write of each first."""
-    used = [each for each in measured(results) if set(PATHS) <= set(results["load"][each.key])]
+    used = [
+        each
+        for each in measured(results)
+        if each.kind != "floor" and set(PATHS) <= set(results["load"][each.key])
+    ]
     found = [_line(results, each) for each in used]
     order = list(dict.fromkeys(SECTIONS.values()))
     return sorted(found, key=lambda line: (order.index(line.section), line.added["write"]))

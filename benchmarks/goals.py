@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.figures import Results, hot, measured, medians, route
+
+Formula = Callable[[Results, str], float]
 
 
 @dataclass(frozen=True)
@@ -19,33 +21,52 @@ class Goal:
         text: What it is, for the table.
         bound: The goal.
         at_least: Whether more is better; otherwise less is.
-        needs: Keys of the systems that must have been measured.
-        value: Computes it from the results of a run.
+        needs: Keys of the systems that must have been measured; the first is the one that is
+            judged.
+        formula: Computes it from the results of a run, for one system.
+        floor: Key of the system that does the least there is to do; "" for none.
     """
 
     text: str
     bound: float
     at_least: bool
     needs: tuple[str, ...]
-    value: Callable[[Results], float]
+    formula: Formula
+    floor: str = ""
 
     def reached(self, value: float) -> bool:
         """Say whether a value is good enough."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
-def _of_bare(key: str, path: str) -> Callable[[Results], float]:
-    return lambda results: route(results, key, path).of_bare
+class Judged(NamedTuple):
+    """A goal with what a run says to it.
+
+    Attributes:
+        goal: The goal.
+        value: What was measured.
+        floor: What the least reaches by the same formula; None where there is none.
+    """
+
+    goal: Goal
+    value: float
+    floor: float | None = None
 
 
-def _cpu_ratio(key: str, path: str, other: str) -> Callable[[Results], float]:
-    return lambda results: route(results, key, path).added_us / route(results, other, path).added_us
+def _of_bare(path: str) -> Formula:
+    return lambda results, key: route(results, key, path).of_bare
 
 
-def _cpu_of_best_peer(key: str, path: str, store: str) -> Callable[[Results], float]:
+def _cpu_ratio(path: str, other: str) -> Formula:
+    return lambda results, key: (
+        route(results, key, path).added_us / route(results, other, path).added_us
+    )
+
+
+def _cpu_of_best_peer(path: str, store: str) -> Formula:
     """Return the ratio to the peer that costs least, each above the bare app of its framework."""
 
-    def value(results: Results) -> float:
+    def value(results: Results, key: str) -> float:
         peers = [
             each.key for each in measured(results) if each.kind == "peer" and each.store == store
         ]
@@ -55,35 +76,34 @@ def _cpu_of_best_peer(key: str, path: str, store: str) -> Callable[[Results], fl
     return value
 
 
-def _latency_ratio(key: str, path: str, other: str) -> Callable[[Results], float]:
-    return lambda results: (
+def _latency_ratio(path: str, other: str) -> Formula:
+    return lambda results, key: (
         (route(results, key, path).latency_us or 0) / (route(results, other, path).latency_us or 1)
     )
 
 
-def _trips(key: str, path: str) -> Callable[[Results], float]:
-    return lambda results: route(results, key, path).trips or 0
+def _trips(path: str) -> Formula:
+    return lambda results, key: route(results, key, path).trips or 0
 
 
-def _hot(key: str) -> Callable[[Results], float]:
-    def value(results: Results) -> float:
-        found = hot(results, key)
-        return found.of_many if found else 0.0
-
-    return value
+def _hot(results: Results, key: str) -> float:
+    found = hot(results, key)
+    return found.of_many if found else 0.0
 
 
-def _lost(results: Results) -> float:
+def _lost(results: Results, _: str) -> float:
     found = (hot(results, each.key) for each in measured(results) if each.kind == "ours")
     return max(each.lost for each in found if each)
 
 
-REDIS, BY_HAND, PEER = ("ours-redis",), ("ours-redis", "hand-redis"), "sanic_session-redis"
+MEMORY, REDIS, POSTGRES = ("ours-memory",), ("ours-redis",), ("ours-postgres",)
+BY_HAND, PEERS = (*REDIS, "hand-redis"), (*REDIS, "sanic_session-redis")
+IN_MEMORY, IN_REDIS = "floor-memory", "floor-redis"
 GOALS = (
     *(
         Goal(
             f"untouched, cookie sent, {text}: of bare Sanic's rate",
-            *(0.97, True, (key,), _of_bare(key, "untouched")),
+            *(0.97, True, (key,), _of_bare("untouched")),
         )
         for key, text in (
             ("ours-memory", "memory"),
@@ -91,56 +111,44 @@ GOALS = (
             ("ours-postgres", "Postgres"),
         )
     ),
-    Goal("memory, read: of bare", 0.75, True, ("ours-memory",), _of_bare("ours-memory", "read")),
-    Goal(
-        "memory, locked write: of bare",
-        *(0.65, True, ("ours-memory",), _of_bare("ours-memory", "write")),
-    ),
-    Goal("Redis, read: of bare", 0.60, True, REDIS, _of_bare("ours-redis", "read")),
+    Goal("memory, read: of bare", 0.75, True, MEMORY, _of_bare("read"), IN_MEMORY),
+    Goal("memory, locked write: of bare", 0.65, True, MEMORY, _of_bare("write"), IN_MEMORY),
+    Goal("Redis, read: of bare", 0.60, True, REDIS, _of_bare("read"), IN_REDIS),
     Goal(
         "Redis, read: CPU of hand-written GET",
-        *(0.4, False, BY_HAND, _cpu_ratio("ours-redis", "read", "hand-redis")),
+        *(0.4, False, BY_HAND, _cpu_ratio("read", "hand-redis"), IN_REDIS),
     ),
     Goal(
         "Redis, read: CPU of the cheapest peer",
-        *(0.3, False, (*REDIS, PEER), _cpu_of_best_peer("ours-redis", "read", "redis")),
+        *(0.3, False, PEERS, _cpu_of_best_peer("read", "redis"), IN_REDIS),
     ),
-    Goal("Redis, locked write: of bare", 0.53, True, REDIS, _of_bare("ours-redis", "write")),
+    Goal("Redis, locked write: of bare", 0.53, True, REDIS, _of_bare("write"), IN_REDIS),
     Goal(
         "Redis, locked write: CPU of unlocked GET + SETEX",
-        *(0.4, False, BY_HAND, _cpu_ratio("ours-redis", "write", "hand-redis")),
+        *(0.4, False, BY_HAND, _cpu_ratio("write", "hand-redis"), IN_REDIS),
     ),
     Goal(
         "Redis, locked write: CPU of the cheapest peer",
-        *(0.25, False, (*REDIS, PEER), _cpu_of_best_peer("ours-redis", "write", "redis")),
+        *(0.25, False, PEERS, _cpu_of_best_peer("write", "redis"), IN_REDIS),
     ),
-    Goal("Redis, locked write: round trips", 2, False, REDIS, _trips("ours-redis", "write")),
+    Goal("Redis, locked write: round trips", 2, False, REDIS, _trips("write")),
     Goal(
         "Redis, locked write: latency added, of GET + SETEX",
-        *(1.0, False, BY_HAND, _latency_ratio("ours-redis", "write", "hand-redis")),
+        *(1.0, False, BY_HAND, _latency_ratio("write", "hand-redis"), IN_REDIS),
     ),
-    Goal(
-        "Postgres, read: of bare",
-        *(0.60, True, ("ours-postgres",), _of_bare("ours-postgres", "read")),
-    ),
-    Goal(
-        "Postgres, locked write: of bare",
-        *(0.43, True, ("ours-postgres",), _of_bare("ours-postgres", "write")),
-    ),
+    Goal("Postgres, read: of bare", 0.60, True, POSTGRES, _of_bare("read")),
+    Goal("Postgres, locked write: of bare", 0.43, True, POSTGRES, _of_bare("write")),
     *(
         Goal(
             f"cookie ({text}), {path}: CPU of hand-written Fernet",
             *(bound, False, (f"ours-{kind}", "hand-fernet")),
-            _cpu_ratio(f"ours-{kind}", path, "hand-fernet"),
+            _cpu_ratio(path, "hand-fernet"),
         )
         for kind, text, bound in (("fernet", "Fernet", 0.7), ("aes-gcm", "AES-GCM", 0.55))
         for path in ("read", "write")
     ),
-    Goal(
-        "memory, one hot session: of the rate over many",
-        *(0.8, True, ("ours-memory",), _hot("ours-memory")),
-    ),
-    Goal("any store, one hot session: increments lost", 0.0, False, ("ours-memory",), _lost),
+    Goal("memory, one hot session: of the rate over many", 0.8, True, MEMORY, _hot),
+    Goal("any store, one hot session: increments lost", 0.0, False, MEMORY, _lost),
 )
 
 
@@ -148,13 +156,13 @@ GOALS = (
 LEAST_BYTES, LONGEST_SLICE = 700, 1.0
 
 
-def of_growth(growth: Mapping[str, Any], run: Results) -> list[tuple[Goal, float]]:
+def of_growth(growth: Mapping[str, Any], run: Results) -> list[Judged]:
     """Return the goals of sessions that grow in number, each with its value.
 
     An operation of `InMemory` takes a microsecond, so what the processor's caches do to it is a
     multiple of that; it is judged as a part of the request that it belongs to.
     """
-    found: list[tuple[Goal, float]] = []
+    found: list[Judged] = []
     for store, grown in growth["stores"].items():
         for path in ("read", "write"):
             by_size = {int(size): us for size, us in grown[path].items()}
@@ -163,42 +171,42 @@ def of_growth(growth: Mapping[str, Any], run: Results) -> list[tuple[Goal, float
             if store == "memory":
                 text = f"memory, a request with a {path}: {text.partition(': ')[2]}"
                 rest = _request_us(run, "ours-memory", path) - least
-            found.append((_fixed(text, 1.1, False), (rest + more) / (rest + least)))
+            found.append(Judged(_fixed(text, 1.1, False), (rest + more) / (rest + least)))
     memory = growth["stores"].get("memory")
     if memory is not None:
         for kind, each in memory["bytes"].items():
             text = f"memory, bytes of a session above its JSON, {kind}"
-            found.append((_fixed(text, LEAST_BYTES, False), each))
+            found.append(Judged(_fixed(text, LEAST_BYTES, False), each))
         longest = max(each["longest_ms"] for each in memory["slices"].values())
         text = "memory, clean-up: longest slice, ms of CPU"
-        found.append((_fixed(text, LONGEST_SLICE, False), longest))
+        found.append(Judged(_fixed(text, LONGEST_SLICE, False), longest))
     return found
 
 
-def of_hot(contended: Mapping[str, Any]) -> list[tuple[Goal, float]]:
+def of_hot(contended: Mapping[str, Any]) -> list[Judged]:
     """Return the goals of one session that two processes want, each with its value."""
     every = {key: medians(samples) for key, samples in contended["hot"].items()}
     redis, lock = every["ours-redis"], every["redis-lock"]
     postgres, advisory = every["ours-postgres"], every["postgres-lock"]
     what = "two processes, one session"
     return [
-        (_fixed(f"{what}, Redis: of redis-py's Lock", 4, True), redis["rate"] / lock["rate"]),
-        (_fixed(f"{what}, Redis: p99, ms", 15, False), redis["p99_ms"]),
-        (_fixed(f"{what}, Redis: least share of the mean", 0.9, True), redis["least_share"]),
-        (
+        Judged(_fixed(f"{what}, Redis: of redis-py's Lock", 4, True), redis["rate"] / lock["rate"]),
+        Judged(_fixed(f"{what}, Redis: p99, ms", 15, False), redis["p99_ms"]),
+        Judged(_fixed(f"{what}, Redis: least share of the mean", 0.9, True), redis["least_share"]),
+        Judged(
             _fixed(f"{what}, Postgres: of pg_advisory_lock", 1.2, True),
             postgres["rate"] / advisory["rate"],
         ),
-        (
+        Judged(
             _fixed(f"{what}, Postgres: p99, of pg_advisory_lock's", 1.0, False),
             postgres["p99_ms"] / advisory["p99_ms"],
         ),
-        (_fixed(f"{what}: increments lost", 0, False), redis["lost"] + postgres["lost"]),
+        Judged(_fixed(f"{what}: increments lost", 0, False), redis["lost"] + postgres["lost"]),
     ]
 
 
 def _fixed(text: str, bound: float, at_least: bool) -> Goal:
-    return Goal(text, bound, at_least, (), lambda _: math.nan)
+    return Goal(text, bound, at_least, (), lambda *_: math.nan)
 
 
 def _request_us(run: Results, key: str, path: str) -> float:
@@ -206,10 +214,14 @@ def _request_us(run: Results, key: str, path: str) -> float:
     return bare + route(run, key, path).added_us
 
 
-def applicable(results: Results) -> list[tuple[Goal, float]]:
-    """Return the goals that a run can say something about, each with its value."""
+def applicable(results: Results) -> list[Judged]:
+    """Return the goals that a run can say something about."""
     return [
-        (goal, goal.value(results))
+        Judged(
+            goal,
+            goal.formula(results, goal.needs[0]),
+            goal.formula(results, goal.floor) if goal.floor in results["load"] else None,
+        )
         for goal in GOALS
         if all(key in results["load"] for key in goal.needs)
     ]

@@ -21,7 +21,7 @@ from sanic import Sanic
 from sanic.models.server_types import Signal
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from benchmarks.peers import bare_sanic, ours
+from benchmarks.peers import bare_sanic, floor_memory, ours
 from sanic_cookies import InMemory
 
 WARM_UP = 200
@@ -168,6 +168,7 @@ def apps() -> dict[str, Callable[[], Sanic[Any, Any]]]:
     """Return what makes each app that can be measured here."""
     return {
         "bare": bare_sanic.make_app,
+        "floor": floor_memory.make_app,
         "ours": lambda: ours.make_app(InMemory(), preload=False),
         "ours-preload": lambda: ours.make_app(InMemory(), preload=True),
     }

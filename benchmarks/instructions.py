@@ -36,7 +36,9 @@ CASES = (
     ("ours", "untouched"),
     ("ours-preload", "untouched"),
     ("ours", "read"),
+    ("floor", "read"),
     ("ours", "write"),
+    ("floor", "write"),
 )
 
 

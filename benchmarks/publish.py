@@ -25,7 +25,7 @@ from benchmarks.hot import lines as hot_lines
 from benchmarks.parts import PATHS
 from benchmarks.parts import rows as parts_rows
 from benchmarks.rig import ROOT
-from benchmarks.tables import HEAD, about, goals, markdown, proof, rows
+from benchmarks.tables import GOALS, HEAD, about, goals, markdown, proof, rows
 
 FOLDER = ROOT / "benchmarks" / "results"
 # What is measured last, and what is published of it.
@@ -40,7 +40,6 @@ PAGES = {
 EXAMPLE = Site(sessions=1_000_000, rate=2_000.0)
 BEGIN = "<!-- {}: made by `make bench-chart`, do not edit -->"
 END = "<!-- end of {} -->"
-GOALS = ("Goal", "Bound", "Measured", "Reached")
 SHORT = ("", "x bare: read", "write", "CPU us added: read", "write", "updates lost")
 
 

@@ -16,7 +16,7 @@ class System:
     Attributes:
         key: Its name in the results.
         label: Its name in tables.
-        kind: "bare", "ours", "hand" or "peer".
+        kind: "bare", "ours", "floor", "hand" or "peer".
         env: Its environment (a file in `peers/`).
         module: The app (another file there).
         base: Key of the bare app of its framework.
@@ -58,16 +58,24 @@ def _hand(store: str, label: str, hot: bool = False) -> System:
     return System(f"hand-{store}", label, "hand", "sanic", "by_hand", "sanic", store, paths, hot)
 
 
+def _floor(key: str, label: str, store: str) -> System:
+    name, module = f"locked by hand, {label}", f"floor_{key.replace('-', '_')}"
+    return System(f"floor-{key}", name, "floor", "sanic", module, "sanic", store, USED, True)
+
+
 SYSTEMS = (
     System("sanic", "Sanic, bare", "bare", "sanic", "bare_sanic"),
     _ours("memory", "memory", ALL, True),
     _eager("memory", "memory"),
+    _floor("memory", "memory (the least)", "memory"),
     System(
         *("sanic_session-memory", "sanic_session, memory", "peer", "sanic_session"),
         *("on_sanic_session", "sanic", "memory", ALL, True),
     ),
     _ours("redis", "Redis", ALL, True),
     _eager("redis", "Redis"),
+    _floor("redis", "Redis (the least)", "redis"),
+    _floor("redis-py", "Redis by redis-py", "redis"),
     _hand("redis", "redis-py by hand, no lock", True),
     System(
         *("sanic_session-redis", "sanic_session, Redis", "peer", "sanic_session"),

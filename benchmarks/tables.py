@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.figures import Results, busiest, hot, measured, route, worst_spread
-from benchmarks.goals import Goal, applicable
+from benchmarks.goals import Judged, applicable
 from benchmarks.systems import System
 
 PATHS = ("untouched", "read", "write")
@@ -24,6 +24,7 @@ HEAD = (
     "one session, 32 at once: increments/s",
     "lost",
 )
+GOALS = ("Goal", "Bound", "Measured", "Floor", "Reached")
 NONE = "-"
 
 
@@ -70,16 +71,17 @@ def proof(results: Results) -> str:
     )
 
 
-def goals(judged: Sequence[tuple[Goal, float]]) -> list[list[str]]:
-    """Return a row for each goal and its value."""
+def goals(judged: Sequence[Judged]) -> list[list[str]]:
+    """Return a row for each goal, as GOALS says."""
     return [
         [
             goal.text,
             f"{'>=' if goal.at_least else '<='} {goal.bound:g}",
             f"{value:.3g}",
+            NONE if floor is None else f"{floor:.3g}",
             "yes" if goal.reached(value) else "no",
         ]
-        for goal, value in judged
+        for goal, value, floor in judged
     ]
 
 
@@ -116,7 +118,7 @@ def terminal(results: Results) -> str:
     return "\n\n".join(
         (
             plain(HEAD, rows(results)),
-            plain(("goal", "bound", "measured", "reached"), goals(applicable(results))),
+            plain(GOALS, goals(applicable(results))),
             f"{about(results)}\n{proof(results)}",
         )
     )

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench_run import a_run
+from bench_run import a_run, samples
 from benchmarks import chart, parts, publish, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
@@ -72,7 +72,8 @@ def test_the_generator_is_shown_to_be_idle() -> None:
 
 def test_goals_are_judged_by_the_right_side() -> None:
     """More is better for a rate, less for a cost; what was not measured has no row."""
-    found = {goal.text: (goal.reached(value), value) for goal, value in applicable(a_run())}
+    judged = applicable(a_run())
+    found = {goal.text: (goal.reached(value), value) for goal, value, _ in judged}
 
     assert found["Redis, read: of bare"] == (True, 0.6)
     assert found["Redis, locked write: of bare"] == (False, 0.5)
@@ -83,9 +84,62 @@ def test_goals_are_judged_by_the_right_side() -> None:
     assert not any(text.startswith(("memory", "Postgres")) for text in found)
 
 
+def with_floor() -> dict[str, Any]:
+    """Return a run with the least that can be done in Redis: 20 and 30 us above bare Sanic."""
+    run = a_run()
+    run["load"]["floor-redis"] = {
+        "read": samples((9_000, 120.0), (6_400, 145.0), (4_000, 220.0)),
+        "write": samples((7_000, 130.0), (5_600, 155.0), (4_000, 230.0)),
+    }
+    run["latency_us"]["floor-redis"] = {"write": [160.0, 170.0, 190.0]}
+    return run
+
+
+def test_a_goal_shows_what_the_least_reaches() -> None:
+    """By the formula of the goal itself, of the same rounds; reading has no say in writing."""
+    found = {goal.text: floor for goal, _, floor in applicable(with_floor())}
+
+    assert {text: floor for text, floor in found.items() if floor is not None} == {
+        "Redis, read: of bare": 0.8,
+        "Redis, read: CPU of hand-written GET": 0.2,
+        "Redis, read: CPU of the cheapest peer": 0.1,
+        "Redis, locked write: of bare": 0.7,
+        "Redis, locked write: CPU of unlocked GET + SETEX": 0.2,
+        "Redis, locked write: CPU of the cheapest peer": 0.12,
+        "Redis, locked write: latency added, of GET + SETEX": 0.2,
+    }
+    assert {text for text, floor in found.items() if floor is None} == {
+        "untouched, cookie sent, Redis: of bare Sanic's rate",
+        "Redis, locked write: round trips",
+    }
+
+
+def test_a_run_without_the_least_has_no_floor() -> None:
+    """Older runs did not measure it: a dash, and the rest as it was."""
+    old, new = (
+        {row[0]: row[1:] for row in tables.goals(applicable(run))}
+        for run in (a_run(), with_floor())
+    )
+
+    assert {row[2] for row in old.values()} == {tables.NONE}
+    assert new["Redis, locked write: of bare"] == [">= 0.53", "0.5", "0.7", "no"]
+    assert {text: [*row[:2], row[3]] for text, row in old.items()} == {
+        text: [*row[:2], row[3]] for text, row in new.items()
+    }
+
+
+def test_the_least_is_in_the_tables_only() -> None:
+    """It is nobody's choice, so the chart does without; and it is no peer that goals are of."""
+    assert chart.svg(with_floor()) == chart.svg(a_run())
+    labels = [row[0] for row in tables.rows(with_floor())]
+    assert "locked by hand, Redis (the least)" in labels
+
+
 def test_each_goal_names_systems_that_exist() -> None:
     """A misspelt key would make a goal vanish from the table in silence."""
     assert {key for goal in GOALS for key in goal.needs} <= set(BY_KEY)
+    assert {goal.floor for goal in GOALS} - {""} <= set(BY_KEY)
+    assert all((ROOT / "benchmarks" / "peers" / f"{each.module}.py").exists() for each in SYSTEMS)
     assert len(BY_KEY) == len(SYSTEMS)
     assert all(BY_KEY[each.base].kind == "bare" for each in SYSTEMS)
 
@@ -253,6 +307,11 @@ def test_steps_are_shown_above_bare_sanic() -> None:
     assert shown[parts.REST] == ["30"] * 3
     assert shown["in all"] == ["50"] * 3
     assert shown["bare Sanic"] == ["100"] * 3
+    assert "the floor, in all" not in shown
+    least = {path: {parts.REST: 107} for path in parts.PATHS}
+    assert ["the floor, in all", *["7"] * 3] in parts.rows(
+        {"bare": bare, "ours": ours, "floor": least}
+    )
 
 
 def test_what_is_lost_or_unfair_on_a_hot_session_shows() -> None:
@@ -378,7 +437,7 @@ def test_growth_and_contention_are_judged_too() -> None:
     }
     redis = {"read": {"1000": 50.0, "1000000": 60.0}, "write": {"1000": 50.0, "1000000": 50.0}}
     growth = {"stores": {"memory": memory, "redis": {**redis, "bytes": {}}}}
-    found = [(goal.reached(value), value) for goal, value in of_growth(growth, run)]
+    found = [(goal.reached(value), value) for goal, value, _ in of_growth(growth, run)]
 
     assert [value for _, value in found] == pytest.approx([166 / 165, 1.0, 1.2, 1.0, 300, 701, 1.5])
     assert [reached for reached, _ in found] == [True, True, False, True, True, False, False]
@@ -388,6 +447,6 @@ def test_growth_and_contention_are_judged_too() -> None:
 
     hot = {"ours-redis": one(4_000, 12), "redis-lock": one(1_000, 500)}
     hot |= {"ours-postgres": one(1_100, 40), "postgres-lock": one(1_000, 30)}
-    judged = [goal.reached(value) for goal, value in of_hot({"hot": hot})]
+    judged = [goal.reached(value) for goal, value, _ in of_hot({"hot": hot})]
 
     assert judged == [True, True, True, False, False, True]
