@@ -110,8 +110,7 @@ class Exchange:
     @property
     def label(self) -> str:
         """Name of the route, for those who wait for its lock."""
-        request = self._request()
-        named = self._route if request is None else request
+        named = self._route or self._request()
         return "" if named is None else str(named.name or "")
 
     @property

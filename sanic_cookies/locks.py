@@ -1,8 +1,9 @@
 """Locks: who may be inside a session now.
 
 Theory of operation. Within a process a session has one holder and a queue; a release hands the
-session to the longest waiter directly, so nobody can slip in between and nobody starves. An entry
-lives while it has a holder and is gone with the last one: the table is empty when all is quiet.
+session to the longest waiter directly, so nobody can slip in between and nobody starves. The table
+knows each session's holder, and the holder its queue, which it leaves to the next: the table is
+empty when all is quiet, and a queue is made only where somebody waits.
 
 Strangers. Somebody who knows a public sid but not its secret must not keep its owner waiting. So
 waiters are counted by the hash of what they presented, and one whose hash differs from the
@@ -37,39 +38,33 @@ class Hold:
     """The right to be inside one session.
 
     Attributes:
-        lost: The hold ended before its owner gave it up: nothing may be written any more.
+        key: Which session.
         who: Hash of the secret that its owner presented.
         label: What its owner called itself.
+        lost: The hold ended before its owner gave it up: nothing may be written any more.
+        queue: Who waits for the session, the longest first.
+        gift: What the holder before left for this one.
     """
 
-    __slots__ = (
-        "_entry",
-        "_gift",
-        "_key",
-        "_over",
-        "_renewal",
-        "_renewing",
-        "_table",
-        "label",
-        "lost",
-        "who",
-    )
+    lost = False
+    queue: deque[Waiter] | None = None
+    gift: Gift | None = None
+    _over: Timer | None = None
+    _renewal: Timer | None = None
+    _renewing: tuple[Timers, Callable[[], Awaitable[bool]], Spawn] | None = None
 
-    def __init__(
-        self, table: LockTable, key: Key, entry: _Entry, who: bytes, label: str, gift: Gift | None
-    ) -> None:
+    def __init__(self, table: LockTable, key: Key, who: bytes, label: str) -> None:
         """Made by the table only."""
-        self._table, self._key, self._entry, self.who = table, key, entry, who
-        self.label, self._gift = label, gift
-        self.lost = False
-        self._over: Timer | None = None
-        self._renewal: Timer | None = None
-        self._renewing: tuple[Timers, Callable[[], Awaitable[bool]], Spawn] | None = None
+        self._table, self.key, self.who, self.label = table, key, who, label
 
     def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
-        gift, self._gift = self._gift, None
+        gift, self.gift = self.gift, None
         return gift
+
+    def __str__(self) -> str:
+        """Say who keeps others waiting."""
+        return f"held by the route {self.label!r}"
 
     def limit(self, seconds: float, end: Callable[[], object] | None = None) -> None:
         """End the hold after `seconds`, so that one stuck handler cannot keep all others out.
@@ -120,29 +115,25 @@ class Hold:
         """
         if self._over is not None:
             self._over.cancel()
+            self._over = None
         if self._renewal is not None:
             self._renewal.cancel()
-        self._over = self._renewal = None
-        if not self._table.hand_over(self._key, self._entry, self, gift) and gift is not None:
+            self._renewal = None
+        if not self._table.hand_over(self, gift) and gift is not None:
             gift.drop()
 
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 
 
-class _Waiter:
+class Waiter:
+    """One who waits for a session."""
+
     __slots__ = ("future", "label", "who")
 
     def __init__(self, future: asyncio.Future[Hold], who: bytes, label: str) -> None:
+        """Made by the table only."""
         self.future, self.who, self.label = future, who, label
-
-
-class _Entry:
-    __slots__ = ("holder", "queue")
-
-    def __init__(self) -> None:
-        self.holder: Hold | None = None
-        self.queue: deque[_Waiter] = deque()
 
 
 class LockTable:
@@ -150,17 +141,17 @@ class LockTable:
 
     def __init__(self) -> None:
         """Make an empty table."""
-        self._entries: dict[Key, _Entry] = {}
+        self._holds: dict[Key, Hold] = {}
         self._timers: dict[float, Timers] = {}
 
     def __len__(self) -> int:
         """Return how many sessions are locked now; 0 when all is quiet."""
-        return len(self._entries)
+        return len(self._holds)
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a lock now."""
-        return sum(len(entry.queue) for entry in self._entries.values())
+        return sum(len(hold.queue or ()) for hold in self._holds.values())
 
     def timers(self, seconds: float) -> Timers:
         """Return what counts `seconds` for all holds of this table."""
@@ -171,25 +162,24 @@ class LockTable:
 
     def holder(self, key: Key) -> bytes | None:
         """Return what the holder of `key` presented; None if it is free."""
-        entry = self._entries.get(key)
-        return entry.holder.who if entry is not None and entry.holder is not None else None
+        hold = self._holds.get(key)
+        return None if hold is None else hold.who
 
     def next_in_line(self, key: Key) -> bytes | None:
         """Return what the longest waiter for `key` presented; None if nobody waits."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            for waiter in entry.queue:
+        hold = self._holds.get(key)
+        if hold is not None and hold.queue:
+            for waiter in hold.queue:
                 if not waiter.future.done():
                     return waiter.who
         return None
 
     def acquire_free(self, key: Key, who: bytes, label: str = "") -> Hold | None:
         """Take the lock if nobody has it; None if somebody has."""
-        if key in self._entries:
+        if key in self._holds:
             return None
-        entry = self._entries[key] = _Entry()
-        entry.holder = Hold(self, key, entry, who, label, None)
-        return entry.holder
+        hold = self._holds[key] = Hold(self, key, who, label)
+        return hold
 
     async def acquire(
         self, key: Key, who: bytes, *, timeout: float, max_waiters: int, label: str = ""
@@ -209,16 +199,18 @@ class LockTable:
         hold = self.acquire_free(key, who, label)
         if hold is not None:
             return hold
-        entry = self._entries[key]
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), who, label)
-        if sum(each.who == who for each in entry.queue) >= max_waiters:
-            raise SessionLockTimeout(f"{max_waiters} wait already, {_held_by(entry)}")
-        return await self._wait(entry, waiter, timeout)
+        holder = self._holds[key]
+        if holder.queue is None:
+            holder.queue = deque()
+        if sum(each.who == who for each in holder.queue) >= max_waiters:
+            raise SessionLockTimeout(f"{max_waiters} wait already, {holder}")
+        waiter = Waiter(asyncio.get_running_loop().create_future(), who, label)
+        return await self._wait(key, holder.queue, waiter, timeout)
 
-    async def _wait(self, entry: _Entry, waiter: _Waiter, timeout: float) -> Hold:
+    async def _wait(self, key: Key, queue: deque[Waiter], waiter: Waiter, timeout: float) -> Hold:
         loop = asyncio.get_running_loop()
-        entry.queue.append(waiter)
-        timer = loop.call_later(timeout, _give_up, waiter.future, entry)
+        queue.append(waiter)
+        timer = loop.call_later(timeout, self._give_up, key, waiter.future)
         try:
             return await waiter.future
         except BaseException:
@@ -228,36 +220,31 @@ class LockTable:
                 hold = future.result()
                 hold.release(hold.take_gift())
             with suppress(ValueError):  # a release has already dropped it from the queue
-                entry.queue.remove(waiter)
+                queue.remove(waiter)
             raise
         finally:
             timer.cancel()
 
-    def hand_over(self, key: Key, entry: _Entry, hold: Hold, gift: Gift | None) -> bool:
+    def _give_up(self, key: Key, future: asyncio.Future[Hold]) -> None:
+        if not future.done():
+            future.set_exception(SessionLockTimeout(str(self._holds.get(key, ""))))
+
+    def hand_over(self, hold: Hold, gift: Gift | None) -> bool:
         """Pass what `hold` held to the next in line; nothing happens if it holds no more.
 
         Returns:
             Whether the next in line got the gift.
         """
-        if entry.holder is not hold:
+        key, queue = hold.key, hold.queue
+        if self._holds.get(key) is not hold:
             return False
-        entry.holder = None
-        while entry.queue:
-            waiter = entry.queue.popleft()
+        while queue:
+            waiter = queue.popleft()
             if not waiter.future.done():
                 fits = waiter.who == hold.who
-                left = gift if fits else None
-                entry.holder = Hold(self, key, entry, waiter.who, waiter.label, left)
-                waiter.future.set_result(entry.holder)
+                heir = self._holds[key] = Hold(self, key, waiter.who, waiter.label)
+                heir.queue, heir.gift = queue, gift if fits else None
+                waiter.future.set_result(heir)
                 return fits
-        del self._entries[key]
+        del self._holds[key]
         return False
-
-
-def _give_up(future: asyncio.Future[Hold], entry: _Entry) -> None:
-    if not future.done():
-        future.set_exception(SessionLockTimeout(_held_by(entry)))
-
-
-def _held_by(entry: _Entry) -> str:
-    return "" if entry.holder is None else f"held by the route {entry.holder.label!r}"

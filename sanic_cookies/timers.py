@@ -68,9 +68,11 @@ class Timers:
 
     def start(self, callback: Callable[[], object]) -> Timer:
         """Call `callback` after this time unless the timer is cancelled."""
-        loop = self.loop()
-        timer, due = Timer(self, callback), loop.time() + self._seconds
-        self.waiting[timer] = due
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self.loop()
+        timer = Timer(self, callback)
+        due = self.waiting[timer] = loop.time() + self._seconds
         if self._alarm is None:
             self._set_alarm(loop, due)
         return timer

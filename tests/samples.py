@@ -40,7 +40,7 @@ def a_draft(token: Token | None = None, **changes: Any) -> Draft:
 
 
 def a_route(websocket: bool = False) -> Any:
-    return SimpleNamespace(extra=SimpleNamespace(websocket=websocket))
+    return SimpleNamespace(name="app.index", extra=SimpleNamespace(websocket=websocket))
 
 
 @dataclass

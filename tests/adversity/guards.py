@@ -256,8 +256,8 @@ GUARDS = [
     Guard(
         "names of holders are escaped",
         "locks.py",
-        'f"held by the route {entry.holder.label!r}"',
-        'f"held by the route {entry.holder.label}"',
+        'f"held by the route {self.label!r}"',
+        'f"held by the route {self.label}"',
         "test_attack_logs.py::name_of_a_route",
     ),
     Guard(
