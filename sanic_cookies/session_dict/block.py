@@ -87,7 +87,10 @@ class SessionDict(SessionEnding):
                 self._roll_back()
         finally:
             # Refused or rolled back, there is no plan: lock and lease go back, nothing is written.
-            await self._settle(plan)
+            if self._store.never_waits:
+                await self._leave(plan)  # nothing there that a cancellation could stop
+            else:
+                await self._settle(plan)
 
     async def save(self) -> None:
         """Store what is there so far and stay inside; outside of a block, merge it now."""

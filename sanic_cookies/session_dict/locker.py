@@ -17,7 +17,7 @@ from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
 from ..interfaces.guard import Budget
-from ..locks import Hold
+from ..locks import Hold, Key
 from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
@@ -79,27 +79,19 @@ class SessionLocker(SessionReader):
     async def _lock_and_read(self, credential: Credential) -> None:
         """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
         self._count_anew()
-        settings, locks = self._runtime.settings, self._runtime.locks
-        key, began = self._key(credential), time.monotonic()
-        label, holder = self._exchange.label, locks.holder(key)
-        if holder is not None and holder != credential.secret_hash:
-            # Not the secret that the holder came with: prove yours before you may queue.
-            self._judge(await self._fetch(credential))
-            if self._status is not Status.LIVE:
-                return
-        deadline, meter = began + settings.lock_timeout, self._runtime.meter
+        runtime, label, began = self._runtime, self._exchange.label, time.monotonic()
+        meter, key, who = runtime.meter, self._key(credential), credential.secret_hash
         if meter is not None:
             meter.entering(1)
         try:
-            hold = locks.acquire_free(key, credential.secret_hash, label) or await locks.acquire(
-                key,
-                credential.secret_hash,
-                timeout=settings.lock_timeout,
-                max_waiters=settings.max_waiters,
-                label=label,
-            )
-            contended = holder is not None
+            hold = runtime.locks.acquire_free(key, who, label)
+            contended = hold is None
+            if hold is None:
+                hold = await self._queue(key, credential, label)
+                if hold is None:
+                    return
             try:
+                deadline = began + runtime.settings.lock_timeout
                 contended |= await self._read_under(hold, credential, deadline)
             except BaseException:
                 hold.release()
@@ -112,18 +104,34 @@ class SessionLocker(SessionReader):
                 meter.entering(-1)
         self._entered(hold, contended, began)
 
+    async def _queue(self, key: Key, credential: Credential, label: str) -> Hold | None:
+        """Wait for the lock; return None if the session is not ours, and so no lock either."""
+        settings, locks = self._runtime.settings, self._runtime.locks
+        if locks.holder(key) != credential.secret_hash:
+            # Not the secret that the holder came with: prove yours before you may queue.
+            self._judge(await self._fetch(credential))
+            if self._status is not Status.LIVE:
+                return None
+        return await locks.acquire(
+            key,
+            credential.secret_hash,
+            timeout=settings.lock_timeout,
+            max_waiters=settings.max_waiters,
+            label=label,
+        )
+
     async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
         """Read the record and take the lease; say whether another process had to be waited for."""
-        gift, waited = hold.take_gift(), False
-        if isinstance(gift, Bequest):
+        store, waited = self._store, False
+        if not store.is_shared:
+            record = await self._fetch(who)
+            store.require_newest(record)
+            self._judge(record)
+        elif isinstance(gift := hold.take_gift(), Bequest):
             self._judge(gift.record)
             self._read_at, self._lease = gift.read_at, gift.lease
             self._runtime.stats.passed_on += 1
             self._keep_renewed(hold, gift.lease)
-        elif not self._store.is_shared:
-            record = await self._fetch(who)
-            self._store.require_newest(record)
-            self._judge(record)
         else:
             granted, waited = await self._obtain(hold, who, deadline)
             self._judge(granted.record if granted is not None else None)
@@ -142,25 +150,28 @@ class SessionLocker(SessionReader):
             self._forget(Status.DEAD)
 
     def _entered(self, hold: Hold, contended: bool, began: float) -> None:
-        stats, now = self._runtime.stats, time.monotonic()
-        stats.blocks += 1
+        runtime, now = self._runtime, time.monotonic()
+        runtime.stats.blocks += 1
         self._held_since = now
         if self._hold is not None:
-            hold.limit(self._runtime.settings.max_hold, self._outstay)
-        waited = now - began if contended else 0.0
-        if self._runtime.meter is not None:
-            self._runtime.meter.entered(waited)
+            hold.limit(runtime.settings.max_hold, self._outstay)
+        if runtime.meter is not None:
+            runtime.meter.entered(now - began if contended else 0.0)
         if contended:
-            stats.lock_waits += 1
-            stats.lock_wait_seconds += waited
-            if waited >= HELD_TOO_LONG:
-                logger.info(
-                    "%s: the route %r waited %.0f ms for its session",
-                    self._runtime.settings.name,
-                    self._exchange.label,
-                    waited * 1000,
-                )
-            self._runtime.emit("waited", sid=self.sid, seconds=waited, route=self._exchange.label)
+            self._report_wait(now - began)
+
+    def _report_wait(self, waited: float) -> None:
+        stats, label = self._runtime.stats, self._exchange.label
+        stats.lock_waits += 1
+        stats.lock_wait_seconds += waited
+        if waited >= HELD_TOO_LONG:
+            logger.info(
+                "%s: the route %r waited %.0f ms for its session",
+                self._runtime.settings.name,
+                label,
+                waited * 1000,
+            )
+        self._runtime.emit("waited", sid=self.sid, seconds=waited, route=label)
 
     def _outstay(self) -> None:
         """Lose lock and lease after `max_hold`.
@@ -296,15 +307,14 @@ class SessionLocker(SessionReader):
         self._hold = self._lease = self._gift = None
         if hold is None:
             return
-        self._report_hold()
+        held, meter = time.monotonic() - self._held_since, self._runtime.meter
+        if meter is not None:
+            meter.left(held)
+        if held >= HELD_TOO_LONG:
+            self._report_hold(held)
         hold.release(gift)
 
-    def _report_hold(self) -> None:
-        held = time.monotonic() - self._held_since
-        if self._runtime.meter is not None:
-            self._runtime.meter.left(held)
-        if held < HELD_TOO_LONG:
-            return
+    def _report_hold(self, held: float) -> None:
         self._runtime.stats.held_too_long += 1
         label = self._exchange.label
         logger.warning(
@@ -326,5 +336,5 @@ class SessionLocker(SessionReader):
         )
         self._runtime.emit("timed_out", sid=sid, route=label, reason=error.detail)
 
-    def _key(self, credential: Credential) -> tuple[str, str]:
+    def _key(self, credential: Credential) -> Key:
         return self._runtime.settings.name, credential.sid

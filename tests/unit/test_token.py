@@ -126,7 +126,7 @@ def test_an_empty_hash_equals_nothing() -> None:
 
 # What two requests have presented, compared with each other: no secret of the store's is in it.
 AMONG_REQUESTS = {
-    "holder != credential.secret_hash",
+    "locks.holder(key) != credential.secret_hash",
     "self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash",
 }
 
