@@ -64,53 +64,39 @@ class Exchange:
         accessed: Some session was looked at, so the response varies by cookie.
         begun: The response is on its way: no cookie can be set any more.
         budget: What the request may still wait for stores, whichever of its sessions asks.
-        is_routed: It is known what the request is for.
+        route: What the request is for; None as long as nobody knows.
         is_websocket: There will be no response that could carry a cookie.
     """
 
-    # The request holds the exchange. If that held the request, both would wait for the garbage
-    # collector, with all that hangs on them: so what is needed is taken over, and no more.
-    __slots__ = (
-        "_app",
-        "_connection",
-        "_head",
-        "_headers",
-        "_outgoing",
-        "_request",
-        "_route",
-        "_secure",
-        "_unwanted",
-        "accessed",
-        "begun",
-        "budget",
-        "is_routed",
-        "is_websocket",
-    )
+    # Made for each request that asks for a session: what has not been set yet stands on the class.
+    accessed = False
+    begun = False
+    budget: Budget | None = None
+    route: Any = None
+    is_websocket = False
+    _outgoing: dict[str, SetCookie] | None = None
+    _secure: bool | None = None
+    _unwanted: tuple[str, ...] = ()
 
     def __init__(self, request: Any) -> None:
         """Look at `request`; nothing is parsed before it is asked for."""
+        # The request holds the exchange. If that held the request, both would wait for the garbage
+        # collector, with all that hangs on them: so what is needed is taken over, and no more.
         self._request = ref(request)
         self._app, self._connection = request.app, request.conn_info
         self._head, self._headers = request.head, request.headers
-        self._outgoing: dict[str, SetCookie] | None = None
-        self._secure: bool | None = None
-        self._unwanted: tuple[str, ...] = ()
-        self.accessed = False
-        self.budget: Budget | None = None
-        self.begun = False
         self.meet(request.route)
 
     def meet(self, route: Any) -> None:
         """See what the request is for; a tracer may look before the routing, when nobody knows."""
-        self._route = route
-        self.is_routed = route is not None
-        self.is_websocket = route is not None and bool(route.extra.websocket)
-        self.begun = self.begun or self.is_websocket
+        self.route = route
+        if route is not None and route.extra.websocket:
+            self.is_websocket = self.begun = True
 
     @property
     def label(self) -> str:
         """Name of the route, for those who wait for its lock."""
-        named = self._route or self._request()
+        named = self.route or self._request()
         return "" if named is None else str(named.name or "")
 
     @property

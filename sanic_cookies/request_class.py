@@ -39,38 +39,47 @@ class _WithSessions(Request):
     @property
     def ctx(self) -> Any:
         """The app's own context, with the sessions on it."""
-        ctx = super().ctx
-        if self._exchange is None:
-            self._exchange = self._sessions.adopt(self, ctx)
-            self._exchange.begun |= self._is_answered
-        elif not self._exchange.is_routed:
-            self._exchange.meet(self.route)
+        ctx, exchange = super().ctx, self._exchange
+        if exchange is None:
+            exchange = self._exchange = self._sessions.adopt(self, ctx)
+            if self._is_answered:
+                exchange.begun = True
+        elif exchange.route is None:
+            exchange.meet(self.route)
         return ctx
 
-    def respond(  # type: ignore[override] # a coroutine less where no session was asked for
+    def respond(  # type: ignore[override] # a coroutine less where nobody has to be waited for
         self, response: Any = None, **options: Any
     ) -> Awaitable[Any]:
         """As the app's own `respond()`; the sessions are saved before it, and their cookies go."""
-        if response is not None:
-            # Whatever becomes of this call: a shared response has nobody else's cookies on it.
-            drop_cookies(response)
         others = self._response_middleware()
         if others and self._exchange is None:
             self.ctx  # noqa: B018 - one of them may be the first to look at a session
-        if self._exchange is not None:
-            return self._respond_with_cookies(self._exchange, response, options, bool(others))
-        self._is_answered = True
-        return super().respond(response, **options)
-
-    async def _respond_with_cookies(
-        self, exchange: Exchange, response: Any, options: dict[str, Any], others: bool
-    ) -> Any:
+        exchange = self._exchange
+        if exchange is None:
+            self._is_answered = True
+            # A shared response has nobody else's cookies on it.
+            drop_cookies(response)
+            return super().respond(response, **options)
         if response is None:
             response = HTTPResponse(**options)
+        has_headers = hasattr(response, "headers")
+        unsaved = self._sessions.unsaved(super().ctx) if has_headers else []
+        if unsaved or others:
+            drop_cookies(response)  # whatever becomes of this call
+            return self._respond_after(exchange, response, unsaved, bool(others))
+        if has_headers:
+            exchange.begun = True
+            exchange.write_to(response)
+        return super().respond(response)
+
+    async def _respond_after(
+        self, exchange: Exchange, response: Any, unsaved: list[Any], others: bool
+    ) -> Any:
+        """Respond after sessions have been saved, and middlewares of the app have run."""
+        if unsaved:
+            response = await self._sessions.flush(self, unsaved, response)
         if hasattr(response, "headers"):
-            unsaved = self._sessions.unsaved(super().ctx)
-            if unsaved:
-                response = await self._sessions.flush(self, unsaved, response)
             # From here on Sanic may be sending: what other middlewares write is not saved.
             exchange.begun = True
             if others:

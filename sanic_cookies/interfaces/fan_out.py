@@ -18,7 +18,17 @@ from typing import Any, Literal
 from ..background import Background
 from ..errors import SessionStoreError
 from ..meter import CallOutcome, Meter
-from ..record import Admission, Busy, Claim, Draft, Granted, Limit, Outcome, Record
+from ..record import (
+    TOMBSTONE_VERSION,
+    Admission,
+    Busy,
+    Claim,
+    Draft,
+    Granted,
+    Limit,
+    Outcome,
+    Record,
+)
 from .base import (
     Hear,
     Interface,
@@ -176,7 +186,7 @@ class FanOut:
     async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
         """Read from the master."""
         record = await self._master.call(self._target.fetch, name, sid, budget=budget)
-        return None if record is None or record.is_tombstone else record
+        return None if record is None or record.version >= TOMBSTONE_VERSION else record
 
     async def acquire(
         self, name: str, sid: str, claim: Claim, budget: Budget

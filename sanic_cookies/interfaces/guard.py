@@ -13,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from ..errors import SessionError, SessionStoreError
 from ..meter import CallOutcome
 from ..record import RecordUnreadable
@@ -30,14 +32,14 @@ OnFailure = Callable[[str, str], None]
 OnCall = Callable[[str, float, CallOutcome], None]
 
 
-class Budget:
-    """The seconds that one request may spend waiting for stores."""
+class Budget(Struct, gc=False):
+    """What one request may spend waiting for stores.
 
-    __slots__ = ("left",)
+    Attributes:
+        left: Seconds that are left of it.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        """Begin with `seconds`."""
-        self.left = seconds
+    left: float
 
 
 class _Deadline:

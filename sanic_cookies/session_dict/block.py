@@ -265,7 +265,7 @@ class SessionDict(SessionEnding):
         """Whether there is something to do with the response."""
         if self._owner is not None:
             return False
-        if self._must_save():
+        if self._runtime.settings.save_every_request and self._must_save():
             return True
         return self._accessed and bool(self._doomed or self.is_modified or self._may_touch())
 
@@ -282,16 +282,16 @@ class SessionDict(SessionEnding):
             self._doomed = ()
             return
         self._closing = True
-        if self._doomed or self._must_save() or self.is_modified:
+        must_save = self._runtime.settings.save_every_request and self._must_save()
+        if self._doomed or must_save or self.is_modified:
             async with self:
-                self._renew = self._renew or self._must_save()
+                self._renew = self._renew or must_save
         elif self._record is not None and self._may_touch():
             await self._touch(self._record)
 
     def _must_save(self) -> bool:
-        if not self._runtime.settings.save_every_request or self._written:
-            return False
-        return self._located_credential() is not None
+        """Say whether there is a session that this request has not written yet."""
+        return not self._written and self._located_credential() is not None
 
     def _may_touch(self) -> bool:
         """Say whether enough of the idle time may have passed to move the expiry.

@@ -78,7 +78,8 @@ class SessionLocker(SessionReader):
 
     async def _lock_and_read(self, credential: Credential) -> None:
         """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
-        self._count_anew()
+        if self._exchange.begun:
+            self._count_anew()
         runtime, label, began = self._runtime, self._exchange.label, time.monotonic()
         meter, key, who = runtime.meter, self._key(credential), credential.secret_hash
         if meter is not None:

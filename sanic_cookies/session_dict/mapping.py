@@ -57,6 +57,10 @@ class Status(Enum):
 class SessionMapping(MutableMapping[str, Any]):
     """The half of `SessionDict` that does no I/O."""
 
+    # What subclasses set.
+    _runtime: Runtime
+    _exchange: Exchange
+
     # Each request makes one of these and few use it: what has not been set yet stands on the class.
     _status = Status.UNREAD
     _located = False
@@ -73,11 +77,6 @@ class SessionMapping(MutableMapping[str, Any]):
     _accessed = False
     _failure: SessionError | None = None
     _owner: object = None
-
-    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Begin knowing nothing; nothing is parsed before it is asked for."""
-        self._runtime = runtime
-        self._exchange = exchange
 
     # What subclasses provide.
 

@@ -34,8 +34,8 @@ class SessionReader(SessionLifetime):
     _peeked: tuple[bytes, Content] | None = None
 
     def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Begin knowing nothing."""
-        super().__init__(runtime, exchange)
+        """Begin knowing nothing; nothing is parsed before it is asked for."""
+        self._runtime, self._exchange = runtime, exchange
         self._store: FanOut = runtime.store
         if exchange.budget is None:
             exchange.budget = Budget(runtime.settings.request_timeout)
@@ -88,18 +88,23 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        if self._failure is not None and self._status is Status.UNREAD and self._store.is_down:
-            raise self._failure
-        fresh = self._exchange.is_websocket and self._owner is None
-        if self._status is Status.UNREAD or (fresh and self._status is Status.LIVE):
+        if self._status is Status.UNREAD:
+            if self._failure is not None and self._store.is_down:
+                raise self._failure
+        elif not (self._status is Status.LIVE and self._looks_anew()):
+            return
+        if self._exchange.begun:
             self._count_anew()
-            credential = self._located_credential()
-            self._judge(None if credential is None else await self._fetch(credential))
+        credential = self._located_credential()
+        self._judge(None if credential is None else await self._fetch(credential))
+
+    def _looks_anew(self) -> bool:
+        """Say whether each look is to be a fresh one: at a socket's session outside of a block."""
+        return self._exchange.is_websocket and self._owner is None
 
     def _count_anew(self) -> None:
         """Bound each look by itself once the response has begun: a socket lives for hours."""
-        if self._exchange.begun:
-            self._budget = Budget(self._runtime.settings.request_timeout)
+        self._budget = Budget(self._runtime.settings.request_timeout)
 
     async def preload(self) -> None:
         """Read the session before the handler; a failure waits until the session is touched."""
@@ -128,10 +133,10 @@ class SessionReader(SessionLifetime):
     async def _view(self) -> Content:
         """Return the content as it stands, in objects that nobody writes to."""
         self._look()
-        if self._exchange.is_websocket and self._owner is None:
-            self._content = None  # each look at a socket's session is a fresh one
         if self._content is not None:
-            return copy.deepcopy(self._content)
+            if not self._looks_anew():
+                return copy.deepcopy(self._content)
+            self._content = None
         await self.load()
         if self._status is not Status.LIVE:
             return Content()
@@ -141,18 +146,21 @@ class SessionReader(SessionLifetime):
 
     def _locate(self) -> Credential | None:
         """Find what the request presents; its shape is checked before any I/O, lock or log."""
-        spec, store = self._runtime.settings.cookie, self._store
-        if store.lives_in_cookie:
-            read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
-            # Not by way of `self`, who holds the store: that would be a cycle in each request.
-            room = partial(self._exchange.room, spec)
-            store = self._store = BoundFanOut(
-                store, self._runtime.settings.name, spec.full_name(True), read, room
-            )
-            if store.master_lives_in_cookie:
-                return store.credential
-        self._token = Token.parse(self._only(self._exchange.received(spec)) or "")
-        return None if self._token is None else self._token.credential
+        if self._store.lives_in_cookie:
+            bound = self._store = self._bound()
+            if bound.master_lives_in_cookie:
+                return bound.credential
+        value = self._only(self._exchange.received(self._runtime.settings.cookie))
+        token = self._token = None if value is None else Token.parse(value)
+        return None if token is None else token.credential
+
+    def _bound(self) -> BoundFanOut:
+        """Return the store, bound to this request's own cookies."""
+        spec, name = self._runtime.settings.cookie, self._runtime.settings.name
+        read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
+        # Not by way of `self`, who holds the store: that would be a cycle in each request.
+        room = partial(self._exchange.room, spec)
+        return BoundFanOut(self._store, name, spec.full_name(True), read, room)
 
     def _only(self, values: list[str]) -> str | None:
         """Return the one value; two of a name mean that somebody else set one of them."""
