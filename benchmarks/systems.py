@@ -59,23 +59,23 @@ def _hand(store: str, label: str, hot: bool = False) -> System:
 
 
 def _floor(key: str, label: str, store: str) -> System:
-    name, module = f"locked by hand, {label}", f"floor_{key.replace('-', '_')}"
-    return System(f"floor-{key}", name, "floor", "sanic", module, "sanic", store, USED, True)
+    module, hot = f"floor_{key.replace('-', '_')}", store != "aes-gcm"  # a cookie is nobody else's
+    return System(f"floor-{key}", label, "floor", "sanic", module, "sanic", store, USED, hot)
 
 
 SYSTEMS = (
     System("sanic", "Sanic, bare", "bare", "sanic", "bare_sanic"),
     _ours("memory", "memory", ALL, True),
     _eager("memory", "memory"),
-    _floor("memory", "memory (the least)", "memory"),
+    _floor("memory", "locked by hand, memory (the least)", "memory"),
     System(
         *("sanic_session-memory", "sanic_session, memory", "peer", "sanic_session"),
         *("on_sanic_session", "sanic", "memory", ALL, True),
     ),
     _ours("redis", "Redis", ALL, True),
     _eager("redis", "Redis"),
-    _floor("redis", "Redis (the least)", "redis"),
-    _floor("redis-py", "Redis by redis-py", "redis"),
+    _floor("redis", "locked by hand, Redis (the least)", "redis"),
+    _floor("redis-py", "locked by hand, Redis by redis-py", "redis"),
     _hand("redis", "redis-py by hand, no lock", True),
     System(
         *("sanic_session-redis", "sanic_session, Redis", "peer", "sanic_session"),
@@ -85,6 +85,7 @@ SYSTEMS = (
     _hand("postgres", "asyncpg by hand, no lock", True),
     _ours("fernet", "cookie (Fernet)", USED, False),
     _ours("aes-gcm", "cookie (AES-GCM)", USED, False),
+    _floor("cookie", "AES-GCM cookie by hand (the least)", "aes-gcm"),
     _hand("fernet", "Fernet cookie by hand"),
     System("starlette", "Starlette, bare", "bare", "starlette", "on_starlette", "starlette"),
     System(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -10,12 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from benchmarks.load import exactly, request
-from benchmarks.peers import floor, floor_memory, floor_redis, floor_wire
+from benchmarks.peers import floor, floor_cookie, floor_memory, floor_redis, floor_wire
+from benchmarks.peers.common import KEY
 from benchmarks.peers.floor_redis_py import Pool
 from benchmarks.peers.floor_wire import Wire
 from benchmarks.trips import counting
@@ -24,6 +27,7 @@ from lab import until
 from proxy import ToxicProxy
 
 KINDS = ("memory", "redis", "redis-py")
+ALL = (*KINDS, "cookie")
 SHARED = ("redis", "redis-py")
 
 
@@ -44,8 +48,8 @@ def store(redis_url: str) -> Any:
 def make_app(kind: str, url: str) -> Sanic:
     """Return an app as the benchmark serves it."""
     Sanic._app_registry.clear()
-    if kind == "memory":
-        return floor_memory.make_app()
+    if kind in ("memory", "cookie"):
+        return (floor_memory if kind == "memory" else floor_cookie).make_app()
     return floor_redis.make_app(Wire(url) if kind == "redis" else Pool(url))
 
 
@@ -82,7 +86,7 @@ def once(deed: Callable[[], object], then: Callable[[Any], Any]) -> Callable[[An
     return both
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 async def test_it_does_what_the_other_apps_do(kind: str, redis_url: str) -> None:
     """A session begins at none, each write adds one, and caches are told what they must know."""
     async with browsing(kind, redis_url) as browser:
@@ -94,10 +98,12 @@ async def test_it_does_what_the_other_apps_do(kind: str, redis_url: str) -> None
     assert [each.text for each in answers] == ["0", "1", "2", "2"]
     assert among_others.text == "2"
     assert {each.headers["vary"] for each in answers} == {"Cookie"}
-    assert not any("cache-control" in each.headers for each in answers)
-    assert begun.headers["cache-control"] == "no-store"
-    [cookie] = set_cookies(begun)
-    assert "HttpOnly" in cookie
+    for answer in (begun, *answers):
+        cookies = set_cookies(answer)
+        assert answer.headers.get("cache-control") == ("no-store" if cookies else None)
+        assert all("HttpOnly" in each for each in cookies)
+    changed = [begun, *answers[1:3]] if kind == "cookie" else [begun]
+    assert [each for each in (begun, *answers) if set_cookies(each)] == changed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,6 +139,44 @@ async def test_a_session_in_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None
     assert found == [200, 200, 401]
 
 
+async def test_only_what_was_sealed_opens() -> None:
+    """Neither a cookie that was changed, nor one that was sealed for another purpose."""
+    async with browsing("cookie", "") as browser:
+        value = browser.cookies["sid"]
+        cipher, nonce = AESGCM(urlsafe_b64decode(KEY)), b"n" * floor_cookie.NONCE
+        kept = (2**40).to_bytes(floor_cookie.EXPIRY) + b'{"n":7}'
+        other = urlsafe_b64encode(nonce + cipher.encrypt(nonce, kept, b"mail")).decode()
+        own = urlsafe_b64encode(nonce + cipher.encrypt(nonce, kept, floor_cookie.PURPOSE)).decode()
+        wrong = [
+            f"{value[:at]}{'A' if value[at] != 'A' else 'B'}{value[at + 1 :]}" for at in (0, 50)
+        ]
+        wrong += [value[:-8], value[:43], other, "", "x" * 5000]
+        found = []
+        for browser.cookies["sid"] in (*wrong, own):
+            found.append((await browser.get("/read")).status_code)
+
+    assert found == [*[401] * len(wrong), 200]
+
+
+async def test_a_session_in_a_cookie_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour after its last write it is worth nothing, whatever the browser keeps."""
+    now = [1_000.5]
+    monkeypatch.setattr(floor_cookie, "time", lambda: now[0])
+    async with browsing("cookie", "") as browser:
+        found = []
+        for now[0] in (4_599.0, 8_198.0, 11_799.0):
+            found.append((await browser.get("/write")).status_code)
+
+    assert found == [200, 200, 401]
+
+
+async def test_a_cookie_is_never_larger_than_browsers_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would drop it without a word, and the session with it."""
+    monkeypatch.setattr(floor, "encode", lambda data: b"x" * 4000)
+    async with browsing("cookie", "") as browser:
+        assert browser.cookies == {}
+
+
 @pytest.mark.parametrize("kind", SHARED)
 async def test_a_session_in_redis_ends(kind: str, redis_url: str, store: Any) -> None:
     """Redis forgets it an hour after its last write, and no lease stays behind a write."""
@@ -145,7 +189,7 @@ async def test_a_session_in_redis_ends(kind: str, redis_url: str, store: Any) ->
         assert not store.exists(key_of(browser, "lease:"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 async def test_a_handler_that_fails_changes_nothing(
     kind: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
