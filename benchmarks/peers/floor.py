@@ -1,10 +1,11 @@
-"""The least that a locked session takes: what the floors in memory and in Redis have in common.
+"""The least that a locked session takes: what the floors have in common.
 
 Written as an expert would for one app, in pure Python, with no library and nothing to configure.
 What is there may not be left out: a token that nobody guesses and of which no store keeps the
 secret half, a check of it, an expiry, one handler at a time for each session with a wait that ends,
 data that no two requests share, and a write of all or nothing. What makes a library is missing:
-another store, another name, rotation, logout, limits, users, clean-up, websockets, hints.
+another store or name, rotation, logout, idle time kept by reads, limits, users, clean-up of memory,
+websockets, metrics, settings.
 """
 
 from __future__ import annotations
