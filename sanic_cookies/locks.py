@@ -227,7 +227,7 @@ class LockTable:
 
     def _give_up(self, key: Key, future: asyncio.Future[Hold]) -> None:
         if not future.done():
-            future.set_exception(SessionLockTimeout(str(self._holds.get(key, ""))))
+            future.set_exception(SessionLockTimeout(str(self._holds[key])))
 
     def hand_over(self, hold: Hold, gift: Gift | None) -> bool:
         """Pass what `hold` held to the next in line; nothing happens if it holds no more.

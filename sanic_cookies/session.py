@@ -80,6 +80,7 @@ class Session:
         self.handshake_checks: list[Check] = []
         self._interfaces: list[AnyInterface] = []
         self._runtime: Runtime | None = None
+        self._factory = SessionDict
         self._meter: Meter | None = None
         self.serving = False
         self._app: Sanic[Any, Any] | None = None
@@ -252,6 +253,7 @@ class Session:
     def start(self) -> None:
         """Make the parts anew, for a new event loop: locks and tasks belong to one loop."""
         settings, background = self.settings, Background()
+        self._factory = settings.store_factory or SessionDict
         master, *others = self._interfaces
         store = FanOut(
             master,
@@ -281,10 +283,8 @@ class Session:
 
     def make(self, exchange: Exchange) -> SessionDict:
         """Return the session of one request."""
-        factory = self.settings.store_factory or SessionDict
         # Attached it is, or there would be no request: `runtime` need not be asked for that.
-        sess: SessionDict = factory(self._runtime or self.runtime, exchange)
-        return sess
+        return self._factory(self._runtime or self.runtime, exchange)
 
     async def look(self, request: Request) -> float | None:
         """Look at the session of `request` anew, for `watch`.

@@ -116,8 +116,8 @@ class SessionDict(SessionEnding):
         if changes and not self._closing and self._runtime.settings.warn_lock:
             warn(MIXED)
         try:
-            credential = self._located_credential()
-            if credential is not None and self._status in (Status.UNREAD, Status.LIVE):
+            credential, status = self._located_credential(), self._status
+            if credential is not None and (status is Status.UNREAD or status is Status.LIVE):
                 await self._lock_and_read(credential)
         except BaseException:
             self._unlocked = changes
@@ -126,10 +126,12 @@ class SessionDict(SessionEnding):
         self._merged = changes.copied() if changes and not self._closing else changes
         self._doomed_before = self._doomed
         self._undestroyed = None
-        self._content = self._fresh_content()
-        if self._hold is not None and self._status is not Status.LIVE:
-            self._give_lease_back()  # what was read cannot be decoded
-            self._let_go()
+        if self._status is Status.LIVE:
+            self._content = self._fresh_content()
+        else:
+            self._content = Content()
+            if self._status is Status.UNREAD:
+                self._status = Status.NEW
         if changes:
             if changes.ended:
                 self.destroy()
@@ -137,9 +139,11 @@ class SessionDict(SessionEnding):
             self._rotate, self._renew = changes.rotate, changes.life_set
 
     def _fresh_content(self) -> Content:
-        if self._status is Status.UNREAD:
-            self._status = Status.NEW
-        return self._unpack(self._payload) if self._status is Status.LIVE else Content()
+        content = self._unpack(self._payload)
+        if self._hold is not None and self._status is not Status.LIVE:
+            self._give_lease_back()  # what was read cannot be decoded
+            self._let_go()
+        return content
 
     # End.
 
@@ -267,7 +271,9 @@ class SessionDict(SessionEnding):
             return False
         if self._runtime.settings.save_every_request and self._must_save():
             return True
-        return self._accessed and bool(self._doomed or self.is_modified or self._may_touch())
+        if not self._accessed:
+            return False
+        return bool(self._doomed or self.is_modified or (not self._written and self._may_touch()))
 
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.
@@ -286,7 +292,7 @@ class SessionDict(SessionEnding):
         if self._doomed or must_save or self.is_modified:
             async with self:
                 self._renew = self._renew or must_save
-        elif self._record is not None and self._may_touch():
+        elif not self._written and self._record is not None and self._may_touch():
             await self._touch(self._record)
 
     def _must_save(self) -> bool:
@@ -299,7 +305,7 @@ class SessionDict(SessionEnding):
         What was left at the last use is never more than the idle time: that settles it for most.
         """
         record = self._record
-        if record is None or self._written:
+        if record is None:
             return False
         last = record.last_seen
         return (record.now - last) * expiry.TOUCH_FRACTION >= record.expires_at - last

@@ -55,7 +55,10 @@ class SessionPlanner(SessionLocker):
             user_key=None if content.identity is None else self._user_key(content.identity),
         )
         if act is Act.SAVE or act is Act.CREATE:
-            self._check(plan, content)
+            if self._exchange.begun:
+                self._require_no_cookie(plan)
+            if changed:
+                self._require_storable(payload, content)
         return plan
 
     def _renew_due(self, span: expiry.Span, age: float) -> bool:
@@ -65,17 +68,17 @@ class SessionPlanner(SessionLocker):
         record = self._record
         return record is not None and span.touch_due(record.created_at + age - record.last_seen)
 
-    def _check(self, plan: Plan, content: Content) -> None:
-        """Refuse what must not be written, before anything is."""
-        settings = self._runtime.settings
-        if self._exchange.begun and (
-            plan.act is Act.CREATE or plan.rotate or self._in_cookie  # it needs a cookie
-        ):
+    def _require_no_cookie(self, plan: Plan) -> None:
+        """Refuse what needs a cookie, now that none can be sent, before anything is written."""
+        if plan.act is Act.CREATE or plan.rotate or self._in_cookie:
             raise ResponseStarted
-        if plan.changed and plan.payload is not None:
-            contents.require_faithful(settings.codec, plan.payload, content)
-            if len(plan.payload) > settings.max_bytes:
-                raise SessionTooLarge(len(plan.payload), settings.max_bytes)
+
+    def _require_storable(self, payload: bytes, content: Content) -> None:
+        """Refuse what the store would not give back as it is, before anything is written."""
+        settings = self._runtime.settings
+        contents.require_faithful(settings.codec, payload, content)
+        if len(payload) > settings.max_bytes:
+            raise SessionTooLarge(len(payload), settings.max_bytes)
 
     @property
     def _in_cookie(self) -> bool:

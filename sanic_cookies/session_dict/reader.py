@@ -150,7 +150,8 @@ class SessionReader(SessionLifetime):
             bound = self._store = self._bound()
             if bound.master_lives_in_cookie:
                 return bound.credential
-        value = self._only(self._exchange.received(self._runtime.settings.cookie))
+        values = self._exchange.received(self._runtime.settings.cookie)
+        value = values[0] if len(values) == 1 else self._only(values)
         token = self._token = None if value is None else Token.parse(value)
         return None if token is None else token.credential
 

@@ -62,7 +62,7 @@ class SessionWriter(SessionPlanner):
         """Store a new record. It needs no lease: nobody else knows its id."""
         for _ in range(_CREATE_TRIES):
             token = Token.generate()
-            draft = self._draft(plan, token.sid, 1, token.secret_hash)
+            draft = self._first_draft(plan, token)
             if await self._store_new(draft):
                 break
         else:
@@ -73,7 +73,7 @@ class SessionWriter(SessionPlanner):
         self._stored("created", plan, record, time.monotonic())
 
     async def _store_new(self, draft: Draft) -> bool:
-        limit = self._limit(draft)
+        limit = self._limit(draft) if self._logged_in else None
         try:
             if limit is None:
                 return await self._store.create(draft, self._budget)
@@ -90,18 +90,15 @@ class SessionWriter(SessionPlanner):
             disown_later(self._runtime, self._store, draft, error)
 
     def _limit(self, draft: Draft) -> Limit | None:
-        """Return the user's limit, if this write is a login of a user who is listed."""
-        if not self._logged_in or draft.user_key is None:
-            return None
-        return self._runtime.settings.limit
+        """Return the limit of a login's user, who has to be listed for that."""
+        return None if draft.user_key is None else self._runtime.settings.limit
 
     async def _save(self, plan: Plan) -> None:
         record, token = self._record, None
         assert record is not None  # noqa: S101 - SAVE means that it exists
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
-        secret_hash = record.secret_hash if token is None else token.secret_hash
-        draft = self._draft(plan, record.sid, record.version + 1, secret_hash)
+        draft = self._next_draft(plan, record, token)
         may_pass_on = plan.release and token is None and self._lease is not None
         pass_on = may_pass_on and self._may_pass_on()
         await self._commit(draft, plan.release and not pass_on, plan.payload)
@@ -117,7 +114,8 @@ class SessionWriter(SessionPlanner):
 
     async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
         lease, settings = self._lease, self._runtime.settings
-        token, limit = None if lease is None else lease.token, self._limit(draft)
+        token = None if lease is None else lease.token
+        limit = self._limit(draft) if self._logged_in else None
         if release and self._budget.left < settings.store_timeout:
             # A block's end is not to be cut short for what the request has spent before.
             self._budget.left = settings.store_timeout
@@ -193,21 +191,33 @@ class SessionWriter(SessionPlanner):
         welcome(self._runtime, admission, draft.user_key, self._exchange.label)
         return admission.outcome
 
-    def _draft(self, plan: Plan, sid: str, version: int, secret_hash: bytes) -> Draft:
-        settings, record = self._runtime.settings, self._record
-        former = record.secret_hash if plan.rotate and record is not None else b""
+    def _first_draft(self, plan: Plan, token: Token) -> Draft:
         return Draft(
-            name=settings.name,
-            sid=sid,
-            version=version,
-            secret_hash=secret_hash,
-            payload=plan.payload if plan.changed else None,
+            name=self._runtime.settings.name,
+            sid=token.sid,
+            version=1,
+            secret_hash=token.secret_hash,
+            payload=plan.payload,
             ttl=plan.span.ttl,
-            renew=plan.renew or plan.rotate or record is None,
             lifetime=plan.span.lifetime,
             age=plan.age,
-            rotated=plan.rotate and record is not None,
-            previous_hash=former,
+            user_key=plan.user_key,
+        )
+
+    def _next_draft(self, plan: Plan, record: Record, token: Token | None) -> Draft:
+        settings, former = self._runtime.settings, record.secret_hash
+        return Draft(
+            name=settings.name,
+            sid=record.sid,
+            version=record.version + 1,
+            secret_hash=former if token is None else token.secret_hash,
+            payload=plan.payload if plan.changed else None,
+            ttl=plan.span.ttl,
+            renew=plan.renew or plan.rotate,
+            lifetime=plan.span.lifetime,
+            age=plan.age,
+            rotated=plan.rotate,
+            previous_hash=former if plan.rotate else b"",
             grace=settings.rotation_grace,
             previous_reads=plan.periodic,
             user_key=plan.user_key,
