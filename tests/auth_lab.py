@@ -11,7 +11,7 @@ import httpx
 from sanic import Request
 
 from harness import Browser, set_cookies
-from lab import Lab
+from lab import Lab, be_patient
 from sanic_cookies import AuthSession
 
 RequestBody = Callable[[Request], Awaitable[Any]]
@@ -30,6 +30,8 @@ class AuthLab(Lab):
         super().__init__(master, host=host)
         shared = self.session.master_interface
         self.auth = AuthSession(self.app, master_interface=shared, **options)
+        if "store_timeout" not in options:
+            be_patient(self.auth)
 
     @property
     def cookie(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from itertools import count
 from typing import Any, Self
 
@@ -39,19 +40,37 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+def be_patient(session: Session) -> None:
+    """Give stores ten times as long to answer.
+
+    Where time is not the subject, a machine that stands still for some seconds is no failure.
+    """
+    settings = session.settings
+    session.settings = replace(
+        settings,
+        store_timeout=10 * settings.store_timeout,
+        request_timeout=10 * settings.request_timeout,
+    )
+
+
 class Lab:
     """A served app with one session, and a browser.
 
     Args:
         master: The master interface; memory if None.
         host: The `Host` that the browser sends; see `Browser`.
+        patient: Give stores more time than by default, unless the options say how much.
         options: For `Session`.
     """
 
-    def __init__(self, master: Any = None, *, host: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, master: Any = None, *, host: str | None = None, patient: bool = True, **options: Any
+    ) -> None:
         self.app = make_app()
         # Not `or`: an empty InMemory is false.
         self.session = Session(self.app, InMemory() if master is None else master, **options)
+        if patient and "store_timeout" not in options:
+            be_patient(self.session)
         self.errors: list[BaseException] = []
         self._host = host
         self._bodies: dict[int, Body] = {}

@@ -412,6 +412,10 @@ class PostgresServer(LocalServer):
         # is why synchronous_commit stays on.
         "fsync=off",
         "full_page_writes=off",
+        # For who looks into a test that failed because an answer was late.
+        "log_min_duration_statement=500",
+        "log_lock_waits=on",
+        "log_line_prefix=%m [%p] ",
         shared_memory,
     )
 

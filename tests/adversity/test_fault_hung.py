@@ -39,7 +39,7 @@ async def p99_of_untouched(lab: Lab) -> float:
 
 async def test_figures(site: Site) -> None:
     """A call 2.5 s, untouched routes as fast as ever, and back within 2 s of the store's return."""
-    async with Lab(site.master(), warn_lock=False) as lab:
+    async with Lab(site.master(), warn_lock=False, patient=False) as lab:
         await lab.put(n=1)
         usual = await p99_of_untouched(lab)
         async with frozen(site):
@@ -62,7 +62,7 @@ async def test_figures(site: Site) -> None:
 
 async def test_a_crowd_is_answered_in_time(site: Site) -> None:
     """However many ask a store that hangs, with or without locks, each has an answer in time."""
-    async with Lab(site.master(), max_waiters=100, warn_lock=False) as lab:
+    async with Lab(site.master(), max_waiters=100, warn_lock=False, patient=False) as lab:
         browsers = [await lab.open_browser() for _ in range(30)]
         await asyncio.gather(*(lab.visit(count, browser=each) for each in browsers))
         async with frozen(site):
@@ -92,7 +92,7 @@ async def test_a_request_that_asks_often(site: Site, latency: float) -> None:
                 sess["n"] += 1
             asked += 1
 
-    async with Lab(site.master(), warn_lock=False) as lab:
+    async with Lab(site.master(), warn_lock=False, patient=False) as lab:
         await lab.put(n=0)
         site.proxy.latency(latency)
         seconds, answer = await seconds_of(lab.visit(body))
@@ -107,7 +107,7 @@ async def test_a_request_that_asks_often(site: Site, latency: float) -> None:
 async def test_two_sessions_of_a_request_share_its_time(site: Site) -> None:
     """Two sessions on one app do not make a request wait for twice as long."""
     master = site.master()
-    lab = Lab(master, warn_lock=False)
+    lab = Lab(master, warn_lock=False, patient=False)
     auth = AuthSession(lab.app, master, warn_lock=False)
 
     async def body(sess: SessionDict) -> None:

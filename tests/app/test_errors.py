@@ -189,7 +189,7 @@ async def test_a_new_browser_and_a_store_that_refuses(behind: tuple[ToxicProxy, 
 async def test_a_hung_store(behind: tuple[ToxicProxy, Any]) -> None:
     """While the store hangs: an answer within 2.5 s, at once from then on; others stay fast."""
     proxy, master = behind
-    async with Lab(master) as lab:
+    async with Lab(master, patient=False) as lab:
         await lab.put(n=1)
         anonymous = await lab.open_browser()
         proxy.blackhole()
