@@ -19,6 +19,7 @@ from ..background import Background
 from ..errors import SessionStoreError
 from ..meter import CallOutcome, Meter
 from ..record import (
+    SAVED,
     TOMBSTONE_VERSION,
     Admission,
     Busy,
@@ -255,7 +256,7 @@ class FanOut:
             outcome = await self._master.call(commit, draft, token, release, seconds, budget=budget)
         else:
             outcome = await self._master.call(self._target.save, draft, budget=budget)
-        if self._others and outcome is Outcome.SAVED:
+        if self._others and outcome is SAVED:
             await self._spread(copy or draft)
         return outcome
 

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import msgpack
 from msgspec.structs import force_setattr
 
-from ..record import Admission, Draft, Limit, Outcome, Record
+from ..record import SAVED, Admission, Draft, Limit, Outcome, Record
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -96,7 +96,7 @@ class InMemory:
         if record.version >= draft.version:
             return Outcome.STALE
         shelf.put(record.updated(draft, now), record)
-        return Outcome.SAVED
+        return SAVED
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""

@@ -24,8 +24,8 @@ from ..content import Content, Identity
 from ..errors import SessionNotLoaded, SessionStoreError
 from ..record import Record
 from .ending import SessionEnding
-from .mapping import MIXED, Status, warn
-from .plan import Act, Plan
+from .mapping import DEAD, LIVE, MIXED, NEW, UNREAD, warn
+from .plan import NOTHING, SAVE, Plan
 
 
 class SessionDict(SessionEnding):
@@ -43,7 +43,7 @@ class SessionDict(SessionEnding):
             SessionStoreError: The store failed or did not answer in time.
         """
         task = asyncio.current_task()
-        if self._owner is not None and self._owner is task:
+        if task is self._owner and task is not None:
             self._savepoints = (*self._savepoints, self._savepoint())
             return self
         if self._inside:
@@ -105,7 +105,7 @@ class SessionDict(SessionEnding):
 
     async def _save_inside(self, plan: Plan) -> None:
         """Write, so that no failure of a block takes the request back behind it."""
-        is_writing = plan.act is not Act.NOTHING or bool(self._doomed)
+        is_writing = plan.act is not NOTHING or bool(self._doomed)
         await self._carry_out(plan)
         if is_writing:
             self._settle_for_this()
@@ -117,7 +117,7 @@ class SessionDict(SessionEnding):
             warn(MIXED)
         try:
             credential, status = self._located_credential(), self._status
-            if credential is not None and (status is Status.UNREAD or status is Status.LIVE):
+            if credential is not None and (status is UNREAD or status is LIVE):
                 await self._lock_and_read(credential)
         except BaseException:
             self._unlocked = changes
@@ -126,12 +126,12 @@ class SessionDict(SessionEnding):
         self._merged = changes.copied() if changes and not self._closing else changes
         self._doomed_before = self._doomed
         self._undestroyed = None
-        if self._status is Status.LIVE:
+        if self._status is LIVE:
             self._content = self._fresh_content()
         else:
             self._content = Content()
-            if self._status is Status.UNREAD:
-                self._status = Status.NEW
+            if self._status is UNREAD:
+                self._status = NEW
         if changes:
             if changes.ended:
                 self.destroy()
@@ -140,7 +140,7 @@ class SessionDict(SessionEnding):
 
     def _fresh_content(self) -> Content:
         content = self._unpack(self._payload)
-        if self._hold is not None and self._status is not Status.LIVE:
+        if self._hold is not None and self._status is not LIVE:
             self._give_lease_back()  # what was read cannot be decoded
             self._let_go()
         return content
@@ -196,7 +196,7 @@ class SessionDict(SessionEnding):
     def _may_repeat(self, plan: Plan | None) -> bool:
         if self._doomed or not self._store.is_repeatable:
             return False
-        return plan is None or plan.act is Act.NOTHING or (plan.act is Act.SAVE and not plan.rotate)
+        return plan is None or plan.act is NOTHING or (plan.act is SAVE and not plan.rotate)
 
     async def _leave(self, plan: Plan | None) -> None:
         """Write, then release, then let the next in: in this order, whatever fails."""
@@ -242,10 +242,10 @@ class SessionDict(SessionEnding):
         content = self._writing()
         if content is None or self._owner is None:
             raise SessionNotLoaded
-        if self._status is Status.DEAD:
+        if self._status is DEAD:
             # Somebody has just proved who they are: that begins a session of its own.
             self._undestroyed = self._undestroyed or self._savepoint()
-            self._status, self._muted = Status.NEW, False
+            self._status, self._muted = NEW, False
             self._credential, self._token = None, None
         content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
@@ -322,4 +322,4 @@ class SessionDict(SessionEnding):
             )
             # Somebody may have written since, and replaced the token: then theirs is the last word.
             if touched:
-                self._send_cookie(Plan(Act.NOTHING, span, renew=True))
+                self._send_cookie(Plan(NOTHING, span, renew=True))

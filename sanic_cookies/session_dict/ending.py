@@ -7,7 +7,7 @@ from typing import Any
 
 from ..content import Content
 from .changes import Changes
-from .mapping import Status
+from .mapping import LIVE, NEW, UNREAD
 from .writer import SessionWriter
 
 
@@ -38,14 +38,14 @@ class SessionEnding(SessionWriter):
         Acts when the block ends, or with the response.
         """
         self._look()
-        if self._status is Status.LIVE and self._record is not None:
+        if self._status is LIVE and self._record is not None:
             self._undestroyed = self._savepoint()
             self._doomed = (*self._doomed, self._record.sid)
-        elif self._located_credential() is not None and self._status is Status.UNREAD:
+        elif self._located_credential() is not None and self._status is UNREAD:
             # Not read, so not proven to be ours: it ends once it has been.
             self._blind, self._unlocked = None, Changes(ended=True)
             return
-        self._forget(Status.NEW)
+        self._forget(NEW)
         self._content, self._blind, self._unlocked = Content(), None, None
         self._credential, self._token, self._located = None, None, True
 
@@ -63,7 +63,7 @@ class SessionEnding(SessionWriter):
         await self.load()
         ended = bool(self._doomed)
         await self._runtime.background.settle(self._end_doomed())
-        if self._status is Status.LIVE and self._record is not None:
+        if self._status is LIVE and self._record is not None:
             sid, store, name = self._record.sid, self._store, self._runtime.settings.name
             await self._runtime.background.settle(store.delete(name, sid, self._budget))
             self._ended(sid)

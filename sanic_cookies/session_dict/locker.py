@@ -21,7 +21,7 @@ from ..locks import Hold, Key
 from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
-from .mapping import Status
+from .mapping import DEAD, LIVE
 from .reader import SessionReader
 
 logger = logging.getLogger("sanic_cookies")
@@ -92,8 +92,7 @@ class SessionLocker(SessionReader):
                 if hold is None:
                     return
             try:
-                deadline = began + runtime.settings.lock_timeout
-                contended |= await self._read_under(hold, credential, deadline)
+                contended |= await self._read_under(hold, credential, began)
             except BaseException:
                 hold.release()
                 raise
@@ -111,7 +110,7 @@ class SessionLocker(SessionReader):
         if locks.holder(key) != credential.secret_hash:
             # Not the secret that the holder came with: prove yours before you may queue.
             self._judge(await self._fetch(credential))
-            if self._status is not Status.LIVE:
+            if self._status is not LIVE:
                 return None
         return await locks.acquire(
             key,
@@ -121,7 +120,7 @@ class SessionLocker(SessionReader):
             label=label,
         )
 
-    async def _read_under(self, hold: Hold, who: Credential, deadline: float) -> bool:
+    async def _read_under(self, hold: Hold, who: Credential, began: float) -> bool:
         """Read the record and take the lease; say whether another process had to be waited for."""
         store, waited = self._store, False
         if not store.is_shared:
@@ -134,11 +133,11 @@ class SessionLocker(SessionReader):
             self._runtime.stats.passed_on += 1
             self._keep_renewed(hold, gift.lease)
         else:
-            granted, waited = await self._obtain(hold, who, deadline)
+            granted, waited = await self._obtain(hold, who, began)
             self._judge(granted.record if granted is not None else None)
             if granted is not None and not granted.held:
                 self._status_unlocked()
-        if self._status is Status.LIVE:
+        if self._status is LIVE:
             self._hold = hold
         else:
             self._give_lease_back()  # left to us, whose token is not the session's any more
@@ -147,8 +146,8 @@ class SessionLocker(SessionReader):
 
     def _status_unlocked(self) -> None:
         """Forget a record that was read but could not be locked: its secret is not ours."""
-        if self._status is Status.LIVE:
-            self._forget(Status.DEAD)
+        if self._status is LIVE:
+            self._forget(DEAD)
 
     def _entered(self, hold: Hold, contended: bool, began: float) -> None:
         runtime, now = self._runtime, time.monotonic()
@@ -185,9 +184,9 @@ class SessionLocker(SessionReader):
             self._hold.lose()
 
     async def _obtain(
-        self, hold: Hold, who: Credential, deadline: float
+        self, hold: Hold, who: Credential, began: float
     ) -> tuple[Granted | None, bool]:
-        """Take the lease and read; wait for it until `deadline`; say whether that was needed."""
+        """Take the lease and read; say whether it had to be waited for, since `began`."""
         settings, store = self._runtime.settings, self._store
         # One token, made before the first try: whatever is retried, it is one lease.
         lease = Lease(who.sid, token_hex(16))
@@ -203,11 +202,11 @@ class SessionLocker(SessionReader):
             finally:
                 budget.left += reserve
             while isinstance(granted, Busy):
-                waited, left = True, deadline - time.monotonic()
+                waited, left = True, began + settings.lock_timeout - time.monotonic()
                 if left <= 0:
                     raise SessionLockTimeout(f"held by the route {granted.label!r}")
                 await store.turn(settings.name, who.sid, lease.token, left)
-                # Looking again is part of the wait, whose end is `deadline`.
+                # Looking again is part of the wait, whose end is fixed.
                 granted = await self._acquire(who.sid, claim, Budget(call))
         except BaseException:
             # The lease may be ours although nobody told us: give it back in any case.

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, MutableMapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .. import content as contents
 from ..content import Content
@@ -54,6 +54,13 @@ class Status(Enum):
     DEAD = "dead"  # it was ours and has ended meanwhile: never written again, under any id
 
 
+# Python 3.11 takes as long to look a member up in its class as to call a function.
+UNREAD: Final = Status.UNREAD
+NEW: Final = Status.NEW
+LIVE: Final = Status.LIVE
+DEAD: Final = Status.DEAD
+
+
 class SessionMapping(MutableMapping[str, Any]):
     """The half of `SessionDict` that does no I/O."""
 
@@ -62,7 +69,7 @@ class SessionMapping(MutableMapping[str, Any]):
     _exchange: Exchange
 
     # Each request makes one of these and few use it: what has not been set yet stands on the class.
-    _status = Status.UNREAD
+    _status = UNREAD
     _located = False
     _credential: Credential | None = None
     _token: Token | None = None
@@ -184,7 +191,7 @@ class SessionMapping(MutableMapping[str, Any]):
     @property
     def is_new(self) -> bool:
         """Whether the store has no record of it (yet)."""
-        return self._status is not Status.LIVE and self._located_credential() is None
+        return self._status is not LIVE and self._located_credential() is None
 
     @property
     def is_empty(self) -> bool:
@@ -231,7 +238,7 @@ class SessionMapping(MutableMapping[str, Any]):
         For what brings sessions over from elsewhere, before anybody has looked at this one.
         """
         self._token, self._credential, self._located = token, token.credential, True
-        self._status, self._content = Status.UNREAD, None
+        self._status, self._content = UNREAD, None
 
     def keep(self, name: str, value: Any) -> None:
         """Keep `value` under `name`, None for nothing any more; call it inside a block."""
@@ -246,7 +253,7 @@ class SessionMapping(MutableMapping[str, Any]):
     # Underneath.
 
     def _live(self) -> bool:
-        return self._status is Status.LIVE
+        return self._status is LIVE
 
     def _look(self) -> None:
         """Note that the session was looked at: the response varies by cookie."""
@@ -294,9 +301,9 @@ class SessionMapping(MutableMapping[str, Any]):
     def _known(self) -> Content | None:
         """Return the content if that takes no I/O."""
         if self._content is None:
-            if self._status is Status.LIVE:
+            if self._status is LIVE:
                 self._content = self._unpack(self._payload)
-            elif self._located_credential() is None or self._status is not Status.UNREAD:
+            elif self._located_credential() is None or self._status is not UNREAD:
                 self._content = Content()
         return self._content
 
@@ -308,7 +315,7 @@ class SessionMapping(MutableMapping[str, Any]):
     def _age(self) -> float:
         """Return the seconds since the session began, by its store's clock."""
         record = self._record
-        if record is None or self._status is not Status.LIVE:
+        if record is None or self._status is not LIVE:
             return 0.0
         return record.now - record.created_at + time.monotonic() - self._read_at
 
@@ -323,7 +330,7 @@ class SessionMapping(MutableMapping[str, Any]):
             changes.cleared = blind.cleared
         elif self._content is not None and self._differs(self._content):
             before: dict[str, Any] = {}
-            if self._status is Status.LIVE and not changes.ended:
+            if self._status is LIVE and not changes.ended:
                 before = self._unpack(self._payload).data
             changes.compare(self._runtime.settings.codec, before, self._content.data)
         self._content = None
@@ -331,7 +338,7 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def _differs(self, content: Content) -> bool:
         """Say whether `content` is not what is stored; cheaper than finding out where."""
-        if self._status is not Status.LIVE:
+        if self._status is not LIVE:
             return not content.is_empty
         try:
             return contents.pack(self._runtime.settings.codec, content) != self._payload

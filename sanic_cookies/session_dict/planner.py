@@ -15,8 +15,8 @@ from .. import expiry
 from ..content import Content, Identity
 from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
 from .locker import SessionLocker
-from .mapping import Status
-from .plan import Act, Plan, Situation, decide
+from .mapping import DEAD, LIVE
+from .plan import CREATE, NOTHING, SAVE, Plan, Situation, decide
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -27,17 +27,18 @@ class SessionPlanner(SessionLocker):
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""
         settings, content = self._runtime.settings, self._content or Content()
-        exists, empty = self._status is Status.LIVE, content.is_empty
+        exists, empty = self._status is LIVE, content.is_empty
         payload = b"" if empty else contents.pack(settings.codec, content)
         changed, age = payload != self._payload, self._age()
         span = expiry.span(settings.policy, content, age)
         periodic = settings.renew_every is not None and exists and self._renewal_due(age)
-        rotate, renew = self._rotate or periodic, self._renew_due(span, age)
+        asked = self._rotate or self._renew or settings.save_every_request
+        rotate, renew = self._rotate or periodic, asked or self._touch_due(span, age)
         if not changed and self._exchange.begun and self._in_cookie:
             renew = self._rotate  # a touch would need a cookie, and is not worth an error
-        ended, expired = self._status is Status.DEAD, span.ttl <= 0
+        ended, expired = self._status is DEAD, span.ttl <= 0
         act = decide(Situation(exists, ended, empty, expired, changed, rotate, renew))
-        if act is not Act.NOTHING and self._hold is not None and self._hold.lost:
+        if act is not NOTHING and self._hold is not None and self._hold.lost:
             raise self._lost("lease or max_hold were over before the block ended")
         if act is None or (self._rotate and self._muted):
             raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
@@ -54,23 +55,21 @@ class SessionPlanner(SessionLocker):
             age=age,
             user_key=None if content.identity is None else self._user_key(content.identity),
         )
-        if act is Act.SAVE or act is Act.CREATE:
+        if act is SAVE or act is CREATE:
             if self._exchange.begun:
                 self._require_no_cookie(plan)
             if changed:
                 self._require_storable(payload, content)
         return plan
 
-    def _renew_due(self, span: expiry.Span, age: float) -> bool:
-        """Say whether the expiry is to move: it is asked for, or enough time has passed."""
-        if self._rotate or self._renew or self._runtime.settings.save_every_request:
-            return True
+    def _touch_due(self, span: expiry.Span, age: float) -> bool:
+        """Say whether enough time has passed for the expiry to move."""
         record = self._record
         return record is not None and span.touch_due(record.created_at + age - record.last_seen)
 
     def _require_no_cookie(self, plan: Plan) -> None:
         """Refuse what needs a cookie, now that none can be sent, before anything is written."""
-        if plan.act is Act.CREATE or plan.rotate or self._in_cookie:
+        if plan.act is CREATE or plan.rotate or self._in_cookie:
             raise ResponseStarted
 
     def _require_storable(self, payload: bytes, content: Content) -> None:

@@ -24,7 +24,7 @@ from ..record import Record, RecordUnreadable
 from ..runtime import Runtime, suspicious
 from ..token import Credential, Token, same
 from .lifetime import SessionLifetime
-from .mapping import Status
+from .mapping import DEAD, LIVE, NEW, UNREAD, Status
 
 
 class SessionReader(SessionLifetime):
@@ -78,7 +78,7 @@ class SessionReader(SessionLifetime):
         """
         identity = await self.identity()
         record = self._record
-        if self._status is not Status.LIVE or record is None or self._muted:
+        if self._status is not LIVE or record is None or self._muted:
             return None, None
         return max(0.0, record.expires_at - record.now), identity
 
@@ -88,10 +88,10 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        if self._status is Status.UNREAD:
+        if self._status is UNREAD:
             if self._failure is not None and self._store.is_down:
                 raise self._failure
-        elif not (self._status is Status.LIVE and self._looks_anew()):
+        elif not (self._status is LIVE and self._looks_anew()):
             return
         if self._exchange.begun:
             self._count_anew()
@@ -108,7 +108,7 @@ class SessionReader(SessionLifetime):
 
     async def preload(self) -> None:
         """Read the session before the handler; a failure waits until the session is touched."""
-        if self._status is not Status.UNREAD or self._located_credential() is None:
+        if self._status is not UNREAD or self._located_credential() is None:
             return
         if self._store.is_suspect:
             # The route may never touch the session: it must not wait for a store that is perhaps
@@ -138,7 +138,7 @@ class SessionReader(SessionLifetime):
                 return copy.deepcopy(self._content)
             self._content = None
         await self.load()
-        if self._status is not Status.LIVE:
+        if self._status is not LIVE:
             return Content()
         if self._peeked is None or self._peeked[0] is not self._payload:
             self._peeked = (self._payload, self._unpack(self._payload))
@@ -186,15 +186,15 @@ class SessionReader(SessionLifetime):
             return
         if not same(record.secret_hash, credential.secret_hash):
             standing = self._standing(record, credential)
-            if standing is not Status.LIVE:
+            if standing is not LIVE:
                 self._forget(standing)
                 return
-        self._status, self._record, self._failure = Status.LIVE, record, None
+        self._status, self._record, self._failure = LIVE, record, None
         if self._payload != record.payload:
             self._payload, self._content = record.payload, None
 
     def _ended_status(self) -> Status:
-        return Status.DEAD if self._status is Status.LIVE else Status.NEW
+        return DEAD if self._status is LIVE else NEW
 
     def _standing(self, record: Record, credential: Credential) -> Status:
         """Say what a session is to one whose secret is not, or no more, the current one."""
@@ -208,14 +208,14 @@ class SessionReader(SessionLifetime):
         # In flight while the token was replaced: recognised, and never sets a cookie. It reads on
         # only if nobody gained rights by the replacement.
         self._muted = True
-        return Status.LIVE if record.previous_reads else Status.DEAD
+        return LIVE if record.previous_reads else DEAD
 
     def _suspect(self, event: str, record: Record) -> None:
         suspicious(self._runtime, event, record.sid, user_key=record.user_key)
 
     def _forget(self, status: Status) -> None:
         """Know nothing any more but `status`; no live cookie goes out for what has ended."""
-        if status is Status.DEAD:
+        if status is DEAD:
             self._exchange.withdraw(self._runtime.settings.cookie)
         self._status, self._record, self._payload = status, None, b""
         self._content, self._failure = None, None
@@ -229,6 +229,6 @@ class SessionReader(SessionLifetime):
             return contents.unpack(self._runtime.settings.codec, payload)
         except RecordUnreadable:
             self._unreadable(self.sid or "")
-            self._forget(Status.NEW)
+            self._forget(NEW)
             self._credential, self._token = None, None
             return Content()

@@ -19,12 +19,13 @@ from ..errors import (
     SessionStoreError,
 )
 from ..interfaces.bound import BoundFanOut
-from ..record import Draft, Limit, Outcome, Record
+from ..record import SAVED, Draft, Limit, Outcome, Record
 from ..runtime import welcome
 from ..token import Token
 from .changes import Changes
-from .mapping import Status
-from .plan import Act, Plan
+from .lease import Lease
+from .mapping import DEAD, LIVE, NEW
+from .plan import CREATE, DELETE, SAVE, Plan
 from .planner import SessionPlanner
 from .unanswered import disown_later
 
@@ -49,11 +50,11 @@ class SessionWriter(SessionPlanner):
             return
         if self._doomed:
             await self._end_doomed()
-        if plan.act is Act.SAVE:
+        if plan.act is SAVE:
             await self._save(plan)
-        elif plan.act is Act.CREATE:
+        elif plan.act is CREATE:
             await self._create(plan)
-        elif plan.act is Act.DELETE:
+        elif plan.act is DELETE:
             await self._delete()
         elif plan.release:
             await self._end_lease()
@@ -68,7 +69,7 @@ class SessionWriter(SessionPlanner):
         else:
             raise SessionStoreError("no free id was found")
         self._token, self._credential, self._located = token, token.credential, True
-        self._status, self._muted, self._lease = Status.LIVE, False, None
+        self._status, self._muted, self._lease = LIVE, False, None
         record = Record.begun(draft, self._runtime.settings.clock())
         self._stored("created", plan, record, time.monotonic())
 
@@ -82,7 +83,7 @@ class SessionWriter(SessionPlanner):
             self._disown(draft, error)
             raise
         welcome(self._runtime, admission, draft.user_key, self._exchange.label)
-        return admission.outcome is Outcome.SAVED
+        return admission.outcome is SAVED
 
     def _disown(self, draft: Draft, error: SessionError) -> None:
         """Have no session that nobody has the token of, if this write was made after all."""
@@ -139,19 +140,23 @@ class SessionWriter(SessionPlanner):
             raise
         if release and limit is None:
             self._lease = None
+        if outcome is not SAVED:
+            raise self._refused(outcome, lease)
+
+    def _refused(self, outcome: Outcome, lease: Lease | None) -> SessionError:
+        """Return what the block ends with whose write the store has refused."""
         if outcome is Outcome.GONE:
-            self._forget(Status.DEAD)
+            self._forget(DEAD)
             self._lease = None
-            self._exchange.withdraw(settings.cookie)
+            self._exchange.withdraw(self._runtime.settings.cookie)
             self._runtime.stats.interrupted += 1
-            raise SessionInterrupted("the session ended while the block ran")
-        if outcome is not Outcome.SAVED:
-            self._lease = lease
-            self._give_lease_back()  # it may be ours yet, if somebody wrote without one
-            if self._hold is not None:
-                self._hold.lost = True  # or the next write of this block would need no lease
-            reason = f"the store refused the write: {outcome.value}"
-            raise self._unknown(reason) if self._repeats else self._lost(reason)
+            return SessionInterrupted("the session ended while the block ran")
+        self._lease = lease
+        self._give_lease_back()  # it may be ours yet, if somebody wrote without one
+        if self._hold is not None:
+            self._hold.lost = True  # or the next write of this block would need no lease
+        reason = f"the store refused the write: {outcome.value}"
+        return self._unknown(reason) if self._repeats else self._lost(reason)
 
     def _unknown(self, reason: str) -> SessionLockLost:
         """Return what a repetition ends with that others have written before.
@@ -260,7 +265,7 @@ class SessionWriter(SessionPlanner):
 
     def _ended(self, sid: str) -> None:
         self._remove_cookie()
-        self._forget(Status.NEW)
+        self._forget(NEW)
         self._credential, self._token, self._located = None, None, True
         self._rotate, self._lease = False, None
         self._blind = self._unlocked = None
@@ -270,15 +275,15 @@ class SessionWriter(SessionPlanner):
 
     def _send_cookie(self, plan: Plan) -> None:
         """Send the cookie if it is new, or if its age has to follow the session's expiry."""
-        persistent, store = plan.span.persistent, self._store
+        span, store = plan.span, self._store
         # A cookie that is to end with the browser from now on must lose the age that it had.
-        follows = plan.own_life or (plan.renew and persistent)
-        due = follows or plan.rotate or plan.act is Act.CREATE
+        follows = plan.own_life or (plan.renew and span.persistent)
+        due = follows or plan.rotate or plan.act is CREATE
         bound = store if isinstance(store, BoundFanOut) else None
         if not (due or bound) or self._exchange.begun:
             return
         exchange, spec = self._exchange, self._runtime.settings.cookie
-        max_age = ceil(plan.span.ttl) if persistent else None
+        max_age = ceil(span.ttl) if span.persistent else None
         if bound is not None:
             for suffix, value in bound.take_cookies():
                 exchange.send(spec, value, max_age, suffix)
