@@ -10,34 +10,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from typing import Protocol
+
+
+class Bell(Protocol):
+    """What a wait ends with."""
+
+    def ring(self) -> object:
+        """Called when the time is over."""
 
 
 class Timer:
     """One wait."""
 
-    __slots__ = ("_callback", "_timers")
+    __slots__ = ("_timers", "ring")
 
     def __init__(self, timers: Timers, callback: Callable[[], object]) -> None:
         """Made by `Timers.start` only."""
-        self._timers = timers
-        self._callback: Callable[[], object] | None = callback
+        self._timers, self.ring = timers, callback
 
     def cancel(self) -> None:
         """Wait no more; nothing happens if it is over already."""
-        self._callback = None
         self._timers.waiting.pop(self, None)
-
-    def ring(self) -> None:
-        """Call back, unless it was cancelled in the very tick in which it was due."""
-        if self._callback is not None:
-            self._callback()
 
 
 class Timers:
     """Calls back after a fixed time; belongs to one event loop at a time.
 
     Attributes:
-        waiting: Each timer that has not ended, with the loop's time at which it does.
+        waiting: Each bell that has not rung, with the loop's time at which it does; taken out of
+            here, it never will.
     """
 
     __slots__ = ("_alarm", "_loop", "_seconds", "waiting")
@@ -49,33 +51,36 @@ class Timers:
             seconds: How long each wait lasts.
         """
         self._seconds = seconds
-        self.waiting: dict[Timer, float] = {}
+        self.waiting: dict[Bell, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop.
+    def _begin_anew(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, and forget the former, which runs no more and calls nobody back.
 
         Up to Python 3.11 `get_running_loop` asks the system who we are, which takes longer than all
-        else here: so only where the loop of before runs no more, and calls nobody back.
+        else here: so it is not asked for each wait.
         """
-        loop = self._loop
-        if loop is None or not loop.is_running():
-            loop = self._loop = asyncio.get_running_loop()
-            self._alarm = None
-            self.waiting.clear()
+        loop = self._loop = asyncio.get_running_loop()
+        self._alarm = None
+        self.waiting.clear()
         return loop
 
     def start(self, callback: Callable[[], object]) -> Timer:
         """Call `callback` after this time unless the timer is cancelled."""
+        timer = Timer(self, callback)
+        self.add(timer)
+        return timer
+
+    def add(self, bell: Bell) -> asyncio.AbstractEventLoop:
+        """Ring `bell` after this time unless it is taken out of `waiting`; return the loop."""
         loop = self._loop
         if loop is None or not loop.is_running():
-            loop = self.loop()
-        timer = Timer(self, callback)
-        due = self.waiting[timer] = loop.time() + self._seconds
+            loop = self._begin_anew()
+        due = self.waiting[bell] = loop.time() + self._seconds
         if self._alarm is None:
             self._set_alarm(loop, due)
-        return timer
+        return loop
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         # In a context of its own, or what the caller's holds (its request) would live as long.
@@ -88,12 +93,13 @@ class Timers:
         self._alarm = None
         # Loops ring a little early, by the resolution of their clock.
         now = loop.time() + 0.001
-        over = []
-        for timer, due in self.waiting.items():
+        for bell, due in self.waiting.items():
             if due > now:
                 self._set_alarm(loop, due)
                 break
-            over.append(timer)
-        for timer in over:
-            del self.waiting[timer]
-            loop.call_soon(timer.ring)
+            loop.call_soon(self._end, bell)
+
+    def _end(self, bell: Bell) -> None:
+        """Ring, unless it was taken out in the very tick in which it was due."""
+        if self.waiting.pop(bell, None) is not None:
+            bell.ring()

@@ -45,16 +45,17 @@ class Budget(Struct, gc=False):
 class _Deadline:
     """Ends a call that takes too long; as `asyncio.timeout`, at a quarter of its cost."""
 
-    __slots__ = ("_cancelling", "_is_over", "_task", "_timer")
+    __slots__ = ("_cancelling", "_is_over", "_task", "_waiting")
 
     def __init__(self, timers: Timers) -> None:
         """Count from now, for the running task."""
-        task = asyncio.current_task(timers.loop())
+        task = asyncio.current_task(timers.add(self))
         assert task is not None  # noqa: S101 - a coroutine awaits the call
         self._task, self._cancelling, self._is_over = task, task.cancelling(), False
-        self._timer = timers.start(self._end)
+        self._waiting = timers.waiting
 
-    def _end(self) -> None:
+    def ring(self) -> None:
+        """End the call."""
         self._is_over = True
         self._task.cancel()
 
@@ -69,7 +70,7 @@ class _Deadline:
         Raises:
             TimeoutError: The call took too long, and nobody else has cancelled the task.
         """
-        self._timer.cancel()
+        self._waiting.pop(self, None)
         if self._is_over:
             ours_alone = self._task.uncancel() <= self._cancelling
             if ours_alone and kind is asyncio.CancelledError:
@@ -138,20 +139,20 @@ class Guard:
         probe = self._down_until is not None
         if probe:
             self._require_up(method.__name__)
-        if budget.left <= 0:
+        # A call cut short because its request had spent its time says nothing of the store.
+        hurried = budget.left < self._timeout
+        if hurried and budget.left <= 0:
             # Not even begun: what is cut off at once may have been carried out all the same.
             raise self._failed(method.__name__, TimeoutError(), hurried=True)
         if probe:
             self._probing = True
         outcome: CallOutcome = "cancelled"
         began = time.monotonic()
-        # A call cut short because its request had spent its time says nothing of the store.
-        hurried = budget.left < self._timeout
         try:
             if self.never_waits:
                 result = await method(*args)
             elif hurried:
-                async with asyncio.timeout(max(budget.left, 0)):
+                async with asyncio.timeout(budget.left):
                     result = await method(*args)
             else:
                 with _Deadline(self._timers):
