@@ -153,7 +153,7 @@ bench: $(VENV)/.dev ## Measure us and our peers side by side, in about seven min
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 .PHONY: bench-publish
-bench-publish: $(VENV)/.dev ## All of these in twelve minutes, then the pages from it
+bench-publish: $(VENV)/.dev ## All of these in fourteen minutes, then the pages from it
 	-$(BIN)/python -m benchmarks.compare
 	-$(BIN)/python -m benchmarks.hot
 	-$(BIN)/python -m benchmarks.growth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -120,3 +120,10 @@ def worst_spread(results: Results) -> float:
 def medians(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the median of each figure over the rounds."""
     return {name: median(each[name] for each in samples) for name in samples[0]}
+
+
+def with_room(store: str, found: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a store and what was found of it, and the same of one that has room for all pages."""
+    yield store, found
+    if "with_room" in found:
+        yield f"{store}, all in shared_buffers", found["with_room"]

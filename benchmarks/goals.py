@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.figures import Results, hot, measured, medians, route
+from benchmarks.figures import Results, hot, measured, medians, route, with_room
 
 Formula = Callable[[Results, str], float]
 
@@ -166,7 +166,8 @@ def of_growth(growth: Mapping[str, Any], run: Results) -> list[Judged]:
     multiple of that; it is judged as a part of the request that it belongs to.
     """
     found: list[Judged] = []
-    for store, grown in growth["stores"].items():
+    every = [one for each in growth["stores"].items() for one in with_room(*each)]
+    for store, grown in every:
         for path in ("read", "write"):
             by_size = {int(size): us for size, us in grown[path].items()}
             more, least = by_size[max(by_size)], by_size[min(by_size)]

@@ -4,7 +4,8 @@
 
 For each store: CPU of a read and of a locked write, client and store together, at each size in
 interleaved rounds; and the bytes that a session takes. In memory also how long the clean-up keeps
-the event loop at a time, when all sessions end in one hour and when all end in one second.
+the event loop at a time, when all sessions end in one hour and when all end in one second. In
+Postgres also how many pages a read takes, and all that with room for every page in the server.
 """
 
 from __future__ import annotations
@@ -14,34 +15,28 @@ import asyncio
 import gc
 import hashlib
 import json
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import asyncpg
 import psutil
 import redis.asyncio
 import uvloop
 
+from benchmarks.figures import with_room
+from benchmarks.growth_postgres import in_postgres
+from benchmarks.operations import HOUR, OPERATIONS, compare, draft, payload, sid_of, store_alone
 from benchmarks.peers.common import DATA
-from benchmarks.rig import ROOT, Cores, cpu_seconds, facts
-from benchmarks.servers import Postgres, RedisServer
-from sanic_cookies import AsyncPG, InMemory, Redis
+from benchmarks.rig import ROOT, cpu_seconds, facts
+from benchmarks.servers import RedisServer
+from sanic_cookies import InMemory, Redis
 from sanic_cookies.codec import JSONCodec
-from sanic_cookies.content import Content, Identity, pack
-from sanic_cookies.record import Claim, Draft, Granted, Outcome
 
-NAME, HOUR = "session", 3600.0
-ROUNDS, TIMES = 7, {"memory": 3000, "redis": 400, "postgres": 200}
-SECRET_HASH = hashlib.sha256(b"of all of them").digest()
+TIMES = {"memory": 3000, "redis": 400}
 CLEAN_JSON = JSONCodec().encode(DATA)
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-ALONE = 1_000  # operations from which a store's own share is taken
 CHUNK = 20_000
 
 # A copy of one session under many ids, made where the sessions are: a million in seconds.
@@ -52,37 +47,6 @@ for number = tonumber(ARGV[2]), tonumber(ARGV[3]) - 1 do
   redis.call('RESTORE', ARGV[1] .. sid, 3600000, blob, 'REPLACE')
 end
 """
-WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
-BACKENDS = """
-SELECT pid FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-"""
-FILL_POSTGRES = """
-INSERT INTO {table} (sid, name, version, secret_hash, val, expires_at, user_key)
-SELECT left(encode(sha256(number::text::bytea), 'hex'), 22), name, version, secret_hash, val,
-       expires_at + make_interval(secs => number % 3600), 'user-' || number
-FROM {table}, generate_series(0, $2::int - 1) AS number WHERE sid = $1
-"""
-
-
-def payload(user: str | None = None) -> bytes:
-    """Return a session's content as the library encodes it."""
-    who = None if user is None else Identity(user, since=0.0, agent=AGENT, address="203.0.113.7")
-    return pack(JSONCodec(), Content(data=dict(DATA), identity=who))
-
-
-def draft(sid: str, version: int = 1, **changes: Any) -> Draft:
-    """Return a write of a session."""
-    values = {"secret_hash": SECRET_HASH, "payload": payload(), "ttl": HOUR, **changes}
-    return Draft(NAME, sid, version, **values)
-
-
-def sid_in_memory(number: int) -> str:
-    """Return the id of a session, as long as a real one and never made twice."""
-    return hashlib.sha256(str(number).encode()).hexdigest()[:22]
-
-
-sid_in_postgres = sid_in_memory
 
 
 def sid_in_redis(number: int) -> str:
@@ -90,87 +54,14 @@ def sid_in_redis(number: int) -> str:
     return hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()[:22]
 
 
-# The two operations.
-
-
-async def read(interface: Any, sid: str) -> None:
-    """Read a session, as `peek` does."""
-    if await interface.fetch(NAME, sid) is None:
-        raise RuntimeError(f"{interface!r} has lost {sid}")
-
-
-async def locked_write(interface: Any, sid: str) -> None:
-    """Read and write a session under its lease, if the interface has leases, as a block does.
-
-    The expiry stays: a block moves it on only now and then, when a tenth of it has passed.
-    """
-    if isinstance(interface, InMemory):
-        record = await interface.fetch(NAME, sid)
-        if record is None:
-            raise RuntimeError(f"{interface!r} has lost {sid}")
-        outcome = await interface.save(draft(sid, record.version + 1, renew=False))
-    else:
-        claim = Claim(random.randbytes(16).hex(), 10.0, SECRET_HASH)
-        granted = await interface.acquire(NAME, sid, claim)
-        if not isinstance(granted, Granted):
-            raise RuntimeError(f"{interface!r} gave no lease: {granted!r}")
-        write = draft(sid, granted.record.version + 1, renew=False)
-        outcome = await interface.commit(write, claim.token, True)
-    if outcome is not Outcome.SAVED:
-        raise RuntimeError(f"{interface!r} has not saved: {outcome}")
-
-
-Operation = Callable[[Any, str], Awaitable[None]]
-OPERATIONS: dict[str, Operation] = {"read": read, "write": locked_write}
-
-
-async def compare(
-    places: dict[int, Any], sids: Callable[[int], str], times: int, cpu: Callable[[], float]
-) -> dict[str, dict[int, float]]:
-    """Return the microseconds of CPU of each operation at each size: medians of the rounds."""
-    samples: dict[str, dict[int, list[float]]] = {
-        operation: {size: [] for size in places} for operation in OPERATIONS
-    }
-    for _ in range(ROUNDS):
-        for operation, run in OPERATIONS.items():
-            for size, interface in places.items():
-                chosen = [sids(random.randrange(size)) for _ in range(times)]
-                before = cpu()
-                for sid in chosen:
-                    await run(interface, sid)
-                samples[operation][size].append((cpu() - before) / times * 1e6)
-    return {
-        operation: {size: median(each) for size, each in by_size.items()}
-        for operation, by_size in samples.items()
-    }
-
-
-async def store_alone(
-    interface: Any, sids: Callable[[int], str], size: int, cpu: Callable[[], float]
-) -> dict[str, float]:
-    """Return the microseconds of CPU that an operation costs the store, one at a time."""
-    found = {}
-    for operation, run in OPERATIONS.items():
-        before = cpu()
-        for _ in range(ALONE):
-            await run(interface, sids(random.randrange(size)))
-        found[operation] = (cpu() - before) / ALONE * 1e6
-    return found
-
-
-# The stores.
-
-
 async def in_memory(sizes: Sequence[int]) -> dict[str, Any]:
     """Measure `InMemory`."""
     places = {size: InMemory() for size in sizes}
     for size, interface in places.items():
         for number in range(size):
-            await interface.create(draft(sid_in_memory(number)))
+            await interface.create(draft(sid_of(number)))
     gc.collect()
-    found: dict[str, Any] = dict(
-        await compare(places, sid_in_memory, TIMES["memory"], time.process_time)
-    )
+    found: dict[str, Any] = dict(await compare(places, sid_of, TIMES["memory"], time.process_time))
     most = max(sizes)
     found["bytes"] = {kind: memory_of(kind, most) for kind in ("anonymous", "logged in")}
     found["slices"] = {
@@ -196,7 +87,7 @@ async def fill_memory(kind: str, size: int) -> float:
     gc.collect()
     before = process.memory_info().rss
     for number in range(size):
-        sid = sid_in_memory(number)
+        sid = sid_of(number)
         await interface.create(draft(sid, ttl=1 + HOUR * number / size))
         if kind == "logged in":
             user = f"user-{number}"
@@ -238,7 +129,7 @@ async def longest_slices(size: int, spread: float) -> dict[str, float]:
 
     for number in range(size):
         ttl = 1.0 + spread * number / size
-        await interface.create(draft(sid_in_memory(number), ttl=ttl))
+        await interface.create(draft(sid_of(number), ttl=ttl))
     clock.now += 2 * HOUR
     slices, sweep = [], interface.sweep()
     while True:  # a slice is what runs between two awaits
@@ -316,57 +207,6 @@ async def bytes_of_logins(url: str, database: int, count: int = 5_000) -> dict[s
     return {"logged in": used / count}
 
 
-async def in_postgres(sizes: Sequence[int]) -> dict[str, Any]:
-    """Measure `AsyncPG`, a table for each size."""
-    with Postgres() as server:
-        places = {}
-        connection = await asyncpg.connect(server.url)
-        for size in sizes:
-            table = f"sessions_{size}"
-            interface = AsyncPG(server.url, table=table, sweep_every=0, max_size=2)
-            await interface.open()
-            await interface.create_table()
-            await interface.create(draft("template"))
-            await connection.execute(FILL_POSTGRES.format(table=table), "template", size)
-            places[size] = interface
-        sizes_of = await postgres_sizes(connection, f"sessions_{max(sizes)}", max(sizes))
-        await connection.execute("VACUUM ANALYZE")
-        await connection.execute("CHECKPOINT")
-        for interface in places.values():
-            await locked_write(interface, sid_in_postgres(0))  # so that it has its connections
-        backends = [row["pid"] for row in await connection.fetch(BACKENDS)]
-
-        def cpu() -> float:
-            return time.process_time() + sum(map(cpu_seconds, backends))
-
-        found: dict[str, Any] = dict(await compare(places, sid_in_postgres, TIMES["postgres"], cpu))
-        most = max(sizes)
-        wal = await connection.fetchval(WAL)
-        found["store_us"] = await store_alone(
-            places[most], sid_in_postgres, most, lambda: sum(map(cpu_seconds, backends))
-        )
-        found["wal_bytes"] = float(await connection.fetchval(WAL) - wal) / ALONE
-        found["bytes"] = sizes_of
-        await connection.close()
-        for interface in places.values():
-            await interface.close()
-    return found
-
-
-async def postgres_sizes(connection: Any, table: str, rows: int) -> dict[str, float]:
-    """Return the bytes of a row, in the table and in each of its indexes."""
-    found = {"table": await connection.fetchval("SELECT pg_table_size($1::regclass)", table)}
-    for index in await connection.fetch(
-        "SELECT indexrelid::regclass::text AS name, pg_relation_size(indexrelid) AS size "
-        "FROM pg_index WHERE indrelid = $1::regclass ORDER BY 1",
-        table,
-    ):
-        found[index["name"].removeprefix(f"{table}_")] = index["size"]
-    each = {name: size / rows for name, size in found.items()}
-    everything = sum(each.values())
-    return {**each, "anonymous": everything - each["user_key"], "logged in": everything}
-
-
 STORES = {"memory": in_memory, "redis": in_redis, "postgres": in_postgres}
 
 
@@ -379,11 +219,7 @@ def lines(results: dict[str, Any]) -> list[str]:
     """Return the results as text."""
     shown = []
     for store, found in results["stores"].items():
-        for operation in OPERATIONS:
-            by_size = {int(size): value for size, value in found[operation].items()}
-            cells = "".join(f"{size:>13,}: {value:7.2f}" for size, value in by_size.items())
-            label = f"{store}, {operation}"
-            shown.append(f"{label:16}us of CPU at{cells}   x {steepest(by_size):.2f}")
+        shown += _of_operations(store, found)
         shown += [
             f"{store}, a session, {kind}: {value:,.0f} B" + " above its JSON" * (store == "memory")
             for kind, value in found["bytes"].items()
@@ -403,10 +239,24 @@ def lines(results: dict[str, Any]) -> list[str]:
     return shown
 
 
+def _of_operations(store: str, found: Mapping[str, Any]) -> Iterator[str]:
+    for name, each in with_room(store, found):
+        for operation in OPERATIONS:
+            by_size = {int(size): value for size, value in each[operation].items()}
+            cells = "".join(f"{size:>13,}: {value:7.2f}" for size, value in by_size.items())
+            label = f"{name}, {operation}"
+            yield f"{label:15} us of CPU at{cells}   x {steepest(by_size):.2f}"
+        if "pages" in each:
+            pages = each["pages"]
+            yield (
+                f"{name}, pages of a read among {max(by_size):,}: {pages['all']:.1f}, "
+                f"{pages['fetched']:.2f} of them not in shared_buffers ({each['shared_buffers']})"
+            )
+
+
 async def run(stores: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
     """Measure some stores."""
-    cores = Cores()
-    results: dict[str, Any] = {"facts": facts(cores.note), "sizes": list(sizes), "stores": {}}
+    results: dict[str, Any] = {"facts": facts("not pinned"), "sizes": list(sizes), "stores": {}}
     results["json_bytes"] = len(CLEAN_JSON)
     for store in stores:
         print(f"{store}: filling and measuring", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import re
 from collections.abc import AsyncIterator
@@ -17,13 +18,16 @@ from benchmarks import chart, parts, publish, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import busiest, hot, lost, measured, route, worst_spread
 from benchmarks.goals import GOALS, applicable, of_growth, of_hot
+from benchmarks.growth import lines as growth_lines
 from benchmarks.hot import outcome
 from benchmarks.instructions import measured as between_marks
 from benchmarks.instructions import totals
 from benchmarks.load import Connection, cookie_of, exactly, measure, request
+from benchmarks.operations import ROUNDS, compare, draft, in_pairs, sid_of
 from benchmarks.rig import ROOT
 from benchmarks.systems import BY_KEY, SYSTEMS
 from benchmarks.trips import counting
+from sanic_cookies import InMemory
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -450,3 +454,49 @@ def test_growth_and_contention_are_judged_too() -> None:
     judged = [goal.reached(value) for goal, value, _ in of_hot({"hot": hot})]
 
     assert judged == [True, True, True, False, False, True]
+
+
+def test_sizes_are_compared_within_a_round() -> None:
+    """A machine that is half as fast from the second size of a round on changes no ratio."""
+    found = in_pairs({1_000: [100.0, 200.0, 200.0], 10: [50.0, 50.0, 100.0]})
+
+    assert found == {1_000: 100.0, 10: 50.0}
+
+
+async def test_a_write_that_is_measured_leaves_the_session_to_its_user() -> None:
+    """A write that changed the user would be a dearer one, which has to mend every index."""
+    places = {size: InMemory() for size in (1, 2)}
+    for size, interface in places.items():
+        for number in range(size):
+            await interface.create(draft(sid_of(number), user_key="a user"))
+    ticks = itertools.count()
+    found = await compare(places, sid_of, 1, lambda: next(ticks))
+
+    assert found == {"read": {1: 1e6, 2: 1e6}, "write": {1: 1e6, 2: 1e6}}
+    record = await places[1].fetch("session", sid_of(0))
+    assert record is not None
+    assert record.version == 1 + ROUNDS
+    assert record.user_key == "a user"
+
+
+def test_a_store_with_room_for_all_is_shown_and_judged_beside_the_one_as_it_comes() -> None:
+    """Postgres is measured twice, and neither figure can stand for the other."""
+    slow = {"read": {"1000": 100.0, "1000000": 120.0}, "write": {"1000": 10.0, "1000000": 10.0}}
+    fast = {**slow, "read": {"1000": 100.0, "1000000": 105.0}}
+    room = {**fast, "shared_buffers": "1084MB", "pages": {"all": 4.0, "fetched": 0.0}}
+    found = {**slow, "shared_buffers": "128MB", "pages": {"all": 4.0, "fetched": 1.25}}
+    growth = {"stores": {"postgres": {**found, "bytes": {}, "with_room": room}}}
+
+    judged = {goal.text: goal.reached(value) for goal, value, _ in of_growth(growth, a_run())}
+    assert judged == {
+        "postgres, read: at 1,000,000 sessions, of at 1,000": False,
+        "postgres, write: at 1,000,000 sessions, of at 1,000": True,
+        "postgres, all in shared_buffers, read: at 1,000,000 sessions, of at 1,000": True,
+        "postgres, all in shared_buffers, write: at 1,000,000 sessions, of at 1,000": True,
+    }
+    shown = growth_lines(growth)
+    assert [line.rpartition(" x ")[2] for line in shown if " x " in line] == [
+        *("1.20", "1.00", "1.05", "1.00"),
+    ]
+    assert any("4.0, 1.25 of them not in shared_buffers (128MB)" in line for line in shown)
+    assert any("4.0, 0.00 of them not in shared_buffers (1084MB)" in line for line in shown)
