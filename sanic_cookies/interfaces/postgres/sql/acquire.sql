@@ -5,6 +5,8 @@
 -- That a lease is taken, or given up, need not outlive a crash of the server: who has held one that
 -- is lost is refused when it writes, as is told by the row itself. So this waits neither for the
 -- disk nor for a standby; only for this one transaction, and only what is no data of a session.
+-- The clock is asked wherever the time is needed: who has waited for the row has its columns and
+-- these expressions computed anew, but of what stands in FROM the value from before the wait.
 WITH taken AS (
     UPDATE {table}
     SET lease_token = CASE

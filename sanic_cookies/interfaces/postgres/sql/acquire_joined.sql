@@ -11,7 +11,9 @@ WITH asked AS MATERIALIZED (
     FROM set_config('synchronous_commit', 'off', true),
          jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
     -- Always true. It has the planner expect few rows, and so keep to the primary key even where
-    -- the table was small, and a scan of it cheap, when the plan was made.
+    -- the table was small, and a scan of it cheap, when the plan was made. Where it was a page or
+    -- two by its statistics, all statements scan, until ANALYZE, autovacuum's too, has them planned
+    -- anew.
     WHERE n % 1 = 0
 ), locked AS (
     -- A locking read sees the row as it is now, not as it was when the statement began.
