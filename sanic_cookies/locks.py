@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 from .errors import SessionLockTimeout
-from .timers import Timer, Timers
+from .timers import Timer, Timers, TimersByLength
 
 Key: TypeAlias = tuple[str, str]
 
@@ -73,7 +73,7 @@ class Hold:
             seconds: How long it may last.
             end: Called in place of `lose`, by one who has more to give back.
         """
-        self._over = self._table.timers(seconds).start(end or self.lose)
+        self._over = self._table.timers[seconds].start(end or self.lose)
 
     def keep_renewed(
         self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn
@@ -82,7 +82,7 @@ class Hold:
 
         A timer, not a task: most blocks are over before the first renewal is due.
         """
-        self._renewing = self._table.timers(every), renew, spawn
+        self._renewing = self._table.timers[every], renew, spawn
         self._renewal = self._renewing[0].start(self._renew_now)
 
     # Methods: two functions that know each other would be left to the garbage collector.
@@ -137,12 +137,16 @@ class Waiter:
 
 
 class LockTable:
-    """The locks of one `Session` object in one event loop: first in, first out, never leaking."""
+    """The locks of one `Session` object in one event loop: first in, first out, never leaking.
+
+    Attributes:
+        timers: What counts for all holds of this table.
+    """
 
     def __init__(self) -> None:
         """Make an empty table."""
         self._holds: dict[Key, Hold] = {}
-        self._timers: dict[float, Timers] = {}
+        self.timers = TimersByLength()
 
     def __len__(self) -> int:
         """Return how many sessions are locked now; 0 when all is quiet."""
@@ -152,13 +156,6 @@ class LockTable:
     def waiting(self) -> int:
         """How many requests wait for a lock now."""
         return sum(len(hold.queue or ()) for hold in self._holds.values())
-
-    def timers(self, seconds: float) -> Timers:
-        """Return what counts `seconds` for all holds of this table."""
-        timers = self._timers.get(seconds)
-        if timers is None:
-            timers = self._timers[seconds] = Timers(seconds)
-        return timers
 
     def holder(self, key: Key) -> bytes | None:
         """Return what the holder of `key` presented; None if it is free."""

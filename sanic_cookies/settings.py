@@ -92,7 +92,13 @@ class SessionOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of one session, checked; the fields are those of `SessionOptions`."""
+    """The options of one session, checked; the fields are those of `SessionOptions`.
+
+    Attributes:
+        reserve: Seconds of a request's budget that only the end of a block may spend: so no block
+            begins that could not be saved, and no request goes on for ever by beginning one block
+            after the other.
+    """
 
     name: str
     cookie: CookieSpec
@@ -116,6 +122,12 @@ class Settings:
     auth_key: str | None = None
     user_key: Callable[[Any], str | None] | None = None
     limit: Limit | None = None
+    reserve: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the time of one call for the end of a block, or what there is of it."""
+        reserve = max(0.0, min(self.store_timeout, self.request_timeout - self.store_timeout))
+        object.__setattr__(self, "reserve", reserve)
 
 
 class Options:

@@ -103,3 +103,12 @@ class Timers:
         """Ring, unless it was taken out in the very tick in which it was due."""
         if self.waiting.pop(bell, None) is not None:
             bell.ring()
+
+
+class TimersByLength(dict[float, Timers]):
+    """For each number of seconds what counts them, made when it is first asked for."""
+
+    def __missing__(self, seconds: float) -> Timers:
+        """Make what counts `seconds`."""
+        timers = self[seconds] = Timers(seconds)
+        return timers

@@ -191,23 +191,20 @@ class SessionLocker(SessionReader):
         # One token, made before the first try: whatever is retried, it is one lease.
         lease = Lease(who.sid, token_hex(16))
         claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
-        # The time that the commit will need stays untouched: so no block begins that could not be
-        # saved, and no request goes on for ever by beginning one block after the other.
-        budget, call, waited = self._budget, settings.store_timeout, False
-        reserve = max(0.0, min(call, settings.request_timeout - call))
-        budget.left -= reserve
+        budget, waited = self._budget, False
+        budget.left -= settings.reserve
         try:
             try:
                 granted = await self._acquire(who.sid, claim, budget)
             finally:
-                budget.left += reserve
+                budget.left += settings.reserve
             while isinstance(granted, Busy):
                 waited, left = True, began + settings.lock_timeout - time.monotonic()
                 if left <= 0:
                     raise SessionLockTimeout(f"held by the route {granted.label!r}")
                 await store.turn(settings.name, who.sid, lease.token, left)
                 # Looking again is part of the wait, whose end is fixed.
-                granted = await self._acquire(who.sid, claim, Budget(call))
+                granted = await self._acquire(who.sid, claim, Budget(settings.store_timeout))
         except BaseException:
             # The lease may be ours although nobody told us: give it back in any case.
             self._runtime.background.spawn(self._return_for_sure(lease))

@@ -331,8 +331,8 @@ async def test_who_waits_in_vain_is_told_who_holds(table: LockTable) -> None:
 
 async def test_holds_of_one_length_share_a_timer(table: LockTable) -> None:
     """One for each number of seconds, made once: holds are many, lengths are few."""
-    assert table.timers(2.0) is table.timers(2.0)
-    assert table.timers(2.0) is not table.timers(3.0)
+    assert table.timers[2.0] is table.timers[2.0]
+    assert table.timers[2.0] is not table.timers[3.0]
 
 
 async def test_without_a_name_given_a_holder_has_none(table: LockTable) -> None:
