@@ -26,29 +26,15 @@ SAVE: Final = Act.SAVE
 DELETE: Final = Act.DELETE
 
 
-class Situation(Struct, frozen=True, gc=False):
-    """What the decision rests on.
-
-    Attributes:
-        exists: There is a record, and it is this session's.
-        ended: It was this session's and has ended meanwhile, or its token was superseded.
-        empty: There is nothing in the session now.
-        expired: Its own lifetime is over (`set_expiry` with the past).
-        changed: The encoded content differs from what was loaded.
-        rotate: A new secret is due.
-        renew: Its expiry is to move.
-    """
-
-    exists: bool
-    ended: bool
-    empty: bool
-    expired: bool
-    changed: bool
-    rotate: bool
-    renew: bool
-
-
-def decide(now: Situation) -> Act | None:
+def decide(
+    exists: bool,
+    ended: bool,
+    empty: bool,
+    expired: bool,
+    changed: bool,
+    rotate: bool,
+    renew: bool,
+) -> Act | None:
     """Return what to do; None if the session has ended and must not be written.
 
     | ended | empty or expired | exists | changed, rotate or renew | act     |
@@ -60,14 +46,23 @@ def decide(now: Situation) -> Act | None:
     | no    | no               | no     |                          | CREATE  |
     | no    | no               | yes    | yes                      | SAVE    |
     | no    | no               | yes    | no                       | NOTHING |
+
+    Args:
+        exists: There is a record, and it is this session's.
+        ended: It was this session's and has ended meanwhile, or its token was superseded.
+        empty: There is nothing in the session now.
+        expired: Its own lifetime is over (`set_expiry` with the past).
+        changed: The encoded content differs from what was loaded.
+        rotate: A new secret is due.
+        renew: Its expiry is to move.
     """
-    if now.ended:
-        return NOTHING if now.empty else None
-    if now.empty or now.expired:
-        return DELETE if now.exists else NOTHING
-    if not now.exists:
+    if ended:
+        return NOTHING if empty else None
+    if empty or expired:
+        return DELETE if exists else NOTHING
+    if not exists:
         return CREATE
-    return SAVE if now.changed or now.rotate or now.renew else NOTHING
+    return SAVE if changed or rotate or renew else NOTHING
 
 
 class Plan(Struct, frozen=True, gc=False):

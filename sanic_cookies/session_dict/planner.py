@@ -16,7 +16,7 @@ from ..content import Content, Identity
 from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
 from .locker import SessionLocker
 from .mapping import DEAD, LIVE
-from .plan import CREATE, NOTHING, SAVE, Plan, Situation, decide
+from .plan import CREATE, NOTHING, SAVE, Plan, decide
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -37,7 +37,7 @@ class SessionPlanner(SessionLocker):
         if not changed and self._exchange.begun and self._in_cookie:
             renew = self._rotate  # a touch would need a cookie, and is not worth an error
         ended, expired = self._status is DEAD, span.ttl <= 0
-        act = decide(Situation(exists, ended, empty, expired, changed, rotate, renew))
+        act = decide(exists, ended, empty, expired, changed, rotate, renew)
         if act is not NOTHING and self._hold is not None and self._hold.lost:
             raise self._lost("lease or max_hold were over before the block ended")
         if act is None or (self._rotate and self._muted):

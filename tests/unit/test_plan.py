@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import NamedTuple
 
 import pytest
 
 from sanic_cookies.expiry import Span
-from sanic_cookies.session_dict.plan import Act, Plan, Situation, decide
+from sanic_cookies.session_dict.plan import Act, Plan, decide
+
+
+class Situation(NamedTuple):
+    """What a decision rests on, as `decide` takes it."""
+
+    exists: bool
+    ended: bool
+    empty: bool
+    expired: bool
+    changed: bool
+    rotate: bool
+    renew: bool
+
 
 ALL = [Situation(*flags) for flags in product([False, True], repeat=7)]
 WRITES = {Act.CREATE, Act.SAVE}
@@ -33,7 +47,7 @@ def row(situation: Situation) -> tuple[int, Act | None]:
 @pytest.mark.parametrize("situation", ALL, ids=str)
 def test_every_situation_has_the_act_of_its_row(situation: Situation) -> None:
     """For each of the 128 situations exactly one row of the table applies, and it is followed."""
-    assert row(situation)[1] == decide(situation)
+    assert row(situation)[1] == decide(*situation)
 
 
 def test_no_row_of_the_table_is_idle() -> None:
@@ -43,14 +57,14 @@ def test_no_row_of_the_table_is_idle() -> None:
 
 def test_an_ended_session_is_never_written() -> None:
     """Whatever else is true: what has ended is not created again, saved or deleted twice."""
-    acts = {decide(situation) for situation in ALL if situation.ended}
+    acts = {decide(*situation) for situation in ALL if situation.ended}
 
     assert {Act.NOTHING, None} == acts
 
 
 def test_an_empty_session_makes_no_record() -> None:
     """Nothing is ever stored for a session in which there is nothing, or whose life is over."""
-    acts = {decide(situation) for situation in ALL if situation.empty or situation.expired}
+    acts = {decide(*situation) for situation in ALL if situation.empty or situation.expired}
 
     assert not WRITES & acts
 
@@ -58,7 +72,7 @@ def test_an_empty_session_makes_no_record() -> None:
 def test_saving_needs_a_record_and_creating_needs_none() -> None:
     """A record is never made by a save, and never replaced by a creation."""
     for situation in ALL:
-        act = decide(situation)
+        act = decide(*situation)
 
         assert situation.exists or act not in (Act.SAVE, Act.DELETE)
         assert not situation.exists or act is not Act.CREATE
