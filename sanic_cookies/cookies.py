@@ -8,7 +8,7 @@ equal byte for byte or it is not ours. Nothing in this module knows of requests 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -50,7 +50,7 @@ class SetCookie(str):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a dict's key: to compare all fields takes longer
 class CookieSpec:
     """How a session's cookie is written; validated when made.
 
@@ -171,15 +171,15 @@ def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
 
 
 def _values(headers: Iterable[bytes], name: str) -> list[str]:
-    find = _pair(name).findall
+    find = _finder(name)
     return [value.strip(_BLANK).decode("latin-1") for header in headers for value in find(header)]
 
 
 @lru_cache(maxsize=64)
-def _pair(name: str) -> re.Pattern[bytes]:
+def _finder(name: str) -> Callable[[bytes], list[bytes]]:
     """Return what finds the values of one cookie; its bare name, without "=", has an empty one."""
     named = rb"(?:\A|;)[ \t]*" + re.escape(name.encode())
-    return re.compile(named + rb"[ \t]*(?:=([^;]*)|(?=;|\Z))")
+    return re.compile(named + rb"[ \t]*(?:=([^;]*)|(?=;|\Z))").findall
 
 
 def cookie_name_of(line: object) -> str:

@@ -52,7 +52,9 @@ class _WithSessions(Request):
         self, response: Any = None, **options: Any
     ) -> Awaitable[Any]:
         """As the app's own `respond()`; the sessions are saved before it, and their cookies go."""
-        others = self._response_middleware()
+        route = self.route
+        # What Sanic runs between here and the sending.
+        others = (route and route.extra.response_middleware) or self.app.response_middleware
         if others and self._exchange is None:
             self.ctx  # noqa: B018 - one of them may be the first to look at a session
         exchange = self._exchange
@@ -90,11 +92,6 @@ class _WithSessions(Request):
         if hasattr(response, "headers"):
             exchange.write_to(response)
         return response
-
-    def _response_middleware(self) -> Any:
-        """Return what Sanic runs between `respond()` and the sending."""
-        route = self.route
-        return (route and route.extra.response_middleware) or self.app.response_middleware
 
 
 def with_sessions(plain: type[Request], sessions: Sessions) -> type[Request]:

@@ -76,7 +76,8 @@ class InMemory:
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        return self._shelf(name).live(sid, self._now())
+        shelf = self._shelves.get(name)
+        return None if shelf is None else shelf.live(sid, self._now())
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
