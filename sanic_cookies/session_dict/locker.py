@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
@@ -225,18 +226,20 @@ class SessionLocker(SessionReader):
             return None
 
     def _keep_renewed(self, hold: Hold, lease: Lease) -> None:
-        settings, store = self._runtime.settings, self._store
+        runtime = self._runtime
+        renew = partial(self._prolong, lease)
+        hold.keep_renewed(runtime.settings.lease / 3, renew, runtime.background.spawn)
 
-        async def renew() -> bool:
-            try:
-                budget = Budget(settings.store_timeout)
-                return await store.renew(
-                    settings.name, lease.sid, lease.token, settings.lease, budget
-                )
-            except SessionStoreError:
-                return True  # unknown; the commit will find out
-
-        hold.keep_renewed(settings.lease / 3, renew, self._runtime.background.spawn)
+    async def _prolong(self, lease: Lease) -> bool:
+        """Prolong a lease; say whether it may be ours still."""
+        settings = self._runtime.settings
+        budget = Budget(settings.store_timeout)
+        try:
+            return await self._store.renew(
+                settings.name, lease.sid, lease.token, settings.lease, budget
+            )
+        except SessionStoreError:
+            return True  # unknown; the commit will find out
 
     def _give_lease_back(self) -> None:
         """Give the lease back without waiting for it; nothing happens if there is none."""
@@ -261,7 +264,9 @@ class SessionLocker(SessionReader):
 
     def _may_pass_on(self) -> bool:
         """Say whether the next block of this process may have the lease without asking for it."""
-        lease, credential = self._lease, self._credential
+        lease, credential, hold = self._lease, self._credential, self._hold
+        if hold is None or not hold.queue:
+            return False  # nobody is there to have it
         if lease is None or credential is None or lease.passes + 1 >= LOCAL_PASS:
             return False
         return self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash
