@@ -339,10 +339,14 @@ async def test_an_untouched_response_is_left_alone() -> None:
         assert reply.all("vary") == ["Accept"]
 
 
-async def test_a_shared_response_object_leaks_nothing() -> None:
-    """A response object that all requests share never carries another user's cookie."""
+@pytest.mark.parametrize("preload", [True, False])
+async def test_a_shared_response_object_leaks_nothing(preload: bool) -> None:
+    """A response object that all requests share never carries another user's cookie.
+
+    Nor where a route looks at no session, for which without preloading nothing of ours is made.
+    """
     app = make_app()
-    Session(app)
+    Session(app, preload=preload)
     shared = text("shared")
 
     @app.get("/<write:int>")
@@ -352,14 +356,20 @@ async def test_a_shared_response_object_leaks_nothing() -> None:
                 sess["n"] = 1
         return shared
 
+    @app.get("/untouched")
+    async def untouched(request: Request) -> Any:
+        return shared
+
     async with serve(app) as url:
         first = await ask(url, "/1")
         second = await ask(url, "/1")
         third = await ask(url, "/0")
+        await ask(url, "/1")
+        fourth = await ask(url, "/untouched")
 
         assert len(first.set_cookies) == len(second.set_cookies) == 1
         assert first.set_cookies != second.set_cookies
-        assert third.set_cookies == []
+        assert third.set_cookies == fourth.set_cookies == []
 
 
 # Cookies and headers of the application's own.
