@@ -73,6 +73,25 @@ class JudgedUsers(UserSessions):
             return loaded, ""
         return loaded, await stamps.newest(self.session_stamp, loaded)
 
+    async def _make_room(self, user: Any, current: str | None) -> None:
+        """End what is no good any more before a login has to find a place within the limit.
+
+        Such a session ends at its next use, which may never come. Until then it must not keep its
+        user out, nor have a good one evicted.
+
+        Args:
+            user: Who logs in.
+            current: Public id of the session that becomes the login.
+        """
+        limit = self.settings.limit
+        if limit is None or not self._judges_users:
+            return
+        others = [each for each in await self._records_of(user) if each.sid != current]
+        if len(others) >= limit.most:
+            places = [(record, self._login_of(record)) for record in others]
+            good = {record.sid for record, _ in await self._going_on(places)}
+            await self._end_all([record for record in others if record.sid not in good])
+
     # Underneath.
 
     async def _judged(self, sess: SessionDict, identity: Identity) -> tuple[Any, str]:

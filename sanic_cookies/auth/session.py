@@ -159,6 +159,7 @@ class AuthSession(Gatekeeper):
         loaded, stamp = await self._recognise(user)
         sess = self.of(request)
         async with sess:
+            await self._make_room(user, sess.sid)
             identity = Identity(
                 user=user,
                 since=sess.age,

@@ -306,6 +306,49 @@ async def test_one_login_too_many_is_refused(indexed: Interface, user: str) -> N
         await close([*browsers, late])
 
 
+async def test_a_changed_stamp_leaves_room(indexed: Interface, user: str) -> None:
+    """Who gets a new password is not kept out by logins with the former one, which are ended."""
+    stamp = "first"
+    app = make(indexed, max_sessions=2, on_max_sessions="refuse", session_stamp=lambda _: stamp)
+    async with serve(app) as url:
+        browsers = await signed_in(url, user, 2)
+        stamp = "second"
+        late, later = await signed_in(url, user, 2)
+        beyond = Browser(url)
+
+        assert (await beyond.get(f"/login/{user}")).status_code == 403
+        assert await whoami([*browsers, late, later]) == [None, None, user, user]
+        await close([*browsers, late, later, beyond])
+
+
+async def test_a_changed_stamp_goes_before_the_oldest(indexed: Interface, user: str) -> None:
+    """A session that is no good any more is not spared for an older one that is."""
+    stamps = ["first", "second"]
+    app = make(indexed, max_sessions=3, session_stamp=lambda _: stamps)
+    async with serve(app) as url:
+        good = await signed_in(url, user, 1)
+        stamps.reverse()
+        ended = await signed_in(url, user, 2)
+        stamps.remove("second")
+        late = await signed_in(url, user, 1)
+
+        assert await whoami([*good, *ended, *late]) == [user, None, None, user]
+        await close([*good, *ended, *late])
+
+
+async def test_a_login_over_one_that_is_no_good(indexed: Interface, user: str) -> None:
+    """The session of the request is not ended to make room for its own next login."""
+    stamp = "first"
+    app = make(indexed, max_sessions=1, on_max_sessions="refuse", session_stamp=lambda _: stamp)
+    async with serve(app) as url:
+        [browser] = await signed_in(url, user, 1)
+        stamp = "second"
+
+        assert (await browser.get(f"/login/{user}")).status_code == 200
+        assert await whoami([browser]) == [user]
+        await close([browser])
+
+
 async def test_simultaneous_logins_over_http(indexed: Interface, user: str) -> None:
     """Of many logins at once no more than the limit are alive at any look."""
     async with serve(make(indexed, max_sessions=3)) as url:
