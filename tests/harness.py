@@ -24,10 +24,14 @@ _TLS = ssl.create_default_context()
 
 
 def make_app(**config: Any) -> Sanic:
-    """Return a new app, whose name no other test has."""
+    """Return a new app, whose name no other test has.
+
+    Without sanic-ext, unless `AUTO_EXTEND` is given: it is installed for its own tests, and its
+    response middleware would keep all others from the way that most apps take.
+    """
     Sanic.test_mode = True
     app = Sanic(f"app-{next(_numbers)}", configure_logging=False)
-    app.config.update(config)
+    app.config.update({"AUTO_EXTEND": False, **config})
     Sanic._app_registry.pop(app.name, None)
     return app
 

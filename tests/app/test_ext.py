@@ -74,7 +74,7 @@ def add_routes(app: Sanic, auth: AuthSession) -> None:
 
 
 def make(*, routes: bool = True, **options: Any) -> tuple[Sanic, AuthSession]:
-    app = make_app(FALLBACK_ERROR_FORMAT="json")
+    app = make_app(AUTO_EXTEND=True, FALLBACK_ERROR_FORMAT="json")
     auth = AuthSession(app, user_loader=User, **options)
     app.extend(extensions=[SessionExtension(user=User)])
     if routes:
@@ -89,7 +89,7 @@ async def spec_of(app: Sanic) -> dict[str, Any]:
 
 async def test_a_session_by_annotation() -> None:
     """A handler that asks for a `SessionDict` gets the app's first; a factory's class, its own."""
-    app = make_app()
+    app = make_app(AUTO_EXTEND=True)
     Session(app, store_factory=Cart, session_name="cart")
     Session(app)
     app.extend(extensions=[SessionExtension])
@@ -109,7 +109,7 @@ async def test_extend_register_attaches_sessions() -> None:
     """Sessions given to the extension need no app: it brings them one."""
     session = Session(master_interface=InMemory())
     Extend.register(SessionExtension(session))
-    app = make_app()
+    app = make_app(AUTO_EXTEND=True)
 
     @app.get("/")
     async def index(request: Request, sess: SessionDict) -> Any:
@@ -300,7 +300,7 @@ async def test_what_was_written_by_hand_stays() -> None:
 
 async def test_without_parts_of_sanic_ext() -> None:
     """Injection and document are used where they are: an app may do without them."""
-    app = make_app()
+    app = make_app(AUTO_EXTEND=True)
     Session(app)
     app.extend(extensions=[SessionExtension()], built_in_extensions=False)
 
@@ -316,7 +316,7 @@ async def test_without_parts_of_sanic_ext() -> None:
 
 async def test_a_user_needs_a_login_session() -> None:
     """An extension that is told of users, on an app where nobody logs in, does not start."""
-    app = make_app()
+    app = make_app(AUTO_EXTEND=True)
     Session(app)
     app.extend(extensions=[SessionExtension(user=User)])
     app.add_route(lambda request: json(None), "/", name="index")
@@ -335,7 +335,7 @@ from harness import Browser, make_app, serve
 from sanic import json
 from sanic_cookies import AuthSession
 
-app = make_app()
+app = make_app(AUTO_EXTEND=True)
 auth = AuthSession(app)
 
 @app.get("/")
