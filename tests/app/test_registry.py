@@ -40,7 +40,7 @@ async def indexed(request: pytest.FixtureRequest) -> Interface:
 def make(interface: Interface, **options: Any) -> Any:
     """Return an app whose routes do what their names say."""
     app = make_app()
-    auth = AuthSession(app, interface, **options)
+    auth = app.ctx.auth = AuthSession(app, interface, **options)
 
     @app.get("/login/<user>")
     async def login(request: Request, user: str) -> Any:
@@ -336,15 +336,22 @@ async def test_a_changed_stamp_goes_before_the_oldest(indexed: Interface, user: 
         await close([*good, *ended, *late])
 
 
-async def test_a_login_over_one_that_is_no_good(indexed: Interface, user: str) -> None:
+async def test_a_new_password_and_a_login_in_one_request(indexed: Interface, user: str) -> None:
     """The session of the request is not ended to make room for its own next login."""
     stamp = "first"
     app = make(indexed, max_sessions=1, on_max_sessions="refuse", session_stamp=lambda _: stamp)
+
+    @app.get("/reset")
+    async def reset(request: Request) -> Any:
+        nonlocal stamp
+        stamp = "second"
+        await app.ctx.auth.login_user(request, user)
+        return text("")
+
     async with serve(app) as url:
         [browser] = await signed_in(url, user, 1)
-        stamp = "second"
 
-        assert (await browser.get(f"/login/{user}")).status_code == 200
+        assert (await browser.get("/reset")).status_code == 200
         assert await whoami([browser]) == [user]
         await close([browser])
 
