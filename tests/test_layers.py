@@ -46,7 +46,7 @@ LAYERS = [
     ["locks", "settings", "signals", "stats", "hub"],
     ["runtime", "exchange"],
     ["request_class"],
-    *([f"session_dict.{name}"] for name in ("unanswered", "mapping", "lifetime")),
+    *([f"session_dict.{name}"] for name in ("unanswered", "state", "mapping", "lifetime")),
     *([f"session_dict.{name}"] for name in ("reader", "locker", "planner", "writer")),
     *([f"session_dict.{name}"] for name in ("ending", "block")),
     ["session_dict"],

@@ -24,14 +24,15 @@ from ..content import Content, Identity
 from ..errors import SessionNotLoaded, SessionStoreError
 from ..record import Record
 from .ending import SessionEnding
-from .mapping import DEAD, LIVE, MIXED, NEW, UNREAD, warn
+from .mapping import MIXED, warn
 from .plan import NOTHING, SAVE, Plan
+from .state import DEAD, LIVE, NEW, UNREAD
 
 
 class SessionDict(SessionEnding):
     """The session of one request: a dict that is locked, fresh and saved by `async with`."""
 
-    _closing = False
+    __slots__ = ()
 
     # Enter.
 

@@ -7,18 +7,14 @@ from typing import Any
 
 from ..content import Content
 from .changes import Changes
-from .mapping import LIVE, NEW, UNREAD
+from .state import LIVE, NEW, UNREAD
 from .writer import SessionWriter
 
 
 class SessionEnding(SessionWriter):
     """The half of `SessionDict` that ends it."""
 
-    # What a block that fails goes back to: the session that it has ended or left, if it has, and
-    # what had been doomed before it.
-    _undestroyed: dict[str, Any] | None = None
-    _doomed_before: tuple[str, ...] = ()
-    _savepoints: tuple[dict[str, Any], ...] = ()  # one for each inner block, the outermost first
+    __slots__ = ()
 
     def reset(self) -> None:
         """Empty the session, its user included; if nothing is written afterwards, it ends."""

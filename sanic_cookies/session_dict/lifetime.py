@@ -12,6 +12,8 @@ from .mapping import SessionMapping
 class SessionLifetime(SessionMapping):
     """The half of `SessionDict` that knows of time."""
 
+    __slots__ = ()
+
     @property
     def created_at(self) -> float | None:
         """Epoch seconds of its creation; None before it is stored."""

@@ -22,8 +22,8 @@ from ..locks import Hold, Key
 from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
-from .mapping import DEAD, LIVE
 from .reader import SessionReader
+from .state import DEAD, LIVE
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -36,12 +36,7 @@ _RETURN_AGAIN = 0.5
 class SessionLocker(SessionReader):
     """The half of `SessionDict` that locks."""
 
-    _inside = False  # some task of this request is in a block, or on its way in or out
-    _gate: deque[asyncio.Future[None]] | None = None  # other tasks of this request
-    _hold: Hold | None = None
-    _lease: Lease | None = None
-    _gift: Bequest | None = None
-    _held_since = 0.0
+    __slots__ = ()
 
     def is_locked(self) -> bool:
         """Say whether the session is locked in this process, by this request or another."""

@@ -10,18 +10,16 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, MutableMapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .. import content as contents
 from ..content import Content
 from ..errors import ResponseStarted, SessionError, SessionNotLoaded
 from ..exchange import Exchange
-from ..record import Record
-from ..runtime import Runtime
 from ..token import Credential, Token
 from .changes import Changes
+from .state import LIVE, UNREAD, SessionState
 
 # Constant texts: a text that varies would grow Python's registry of warnings without bound.
 UNLOCKED = (
@@ -45,45 +43,10 @@ def warn(text: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
-class Status(Enum):
-    """What a request knows of its session."""
-
-    UNREAD = "unread"  # the store has not been asked yet
-    NEW = "new"  # nothing in the store; the first write will create it
-    LIVE = "live"  # read from the store, and ours
-    DEAD = "dead"  # it was ours and has ended meanwhile: never written again, under any id
-
-
-# Python 3.11 takes as long to look a member up in its class as to call a function.
-UNREAD: Final = Status.UNREAD
-NEW: Final = Status.NEW
-LIVE: Final = Status.LIVE
-DEAD: Final = Status.DEAD
-
-
-class SessionMapping(MutableMapping[str, Any]):
+class SessionMapping(SessionState, MutableMapping[str, Any]):
     """The half of `SessionDict` that does no I/O."""
 
-    # What subclasses set.
-    _runtime: Runtime
-    _exchange: Exchange
-
-    # Each request makes one of these and few use it: what has not been set yet stands on the class.
-    _status = UNREAD
-    _located = False
-    _credential: Credential | None = None
-    _token: Token | None = None
-    _record: Record | None = None
-    _read_at = 0.0
-    _payload = b""
-    _content: Content | None = None
-    _blind: Changes | None = None  # written before anything was read
-    _unlocked: Changes | None = None  # marks set without the lock: lifetime, rotation
-    _renew = False
-    _rotate = False
-    _accessed = False
-    _failure: SessionError | None = None
-    _owner: object = None
+    __slots__ = ()
 
     # What subclasses provide.
 

@@ -15,14 +15,16 @@ from .. import expiry
 from ..content import Content, Identity
 from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
 from .locker import SessionLocker
-from .mapping import DEAD, LIVE
 from .plan import CREATE, NOTHING, SAVE, Plan, decide
+from .state import DEAD, LIVE
 
 logger = logging.getLogger("sanic_cookies")
 
 
 class SessionPlanner(SessionLocker):
     """The half of `SessionDict` that decides."""
+
+    __slots__ = ()
 
     def _plan(self, release: bool) -> Plan:
         """Decide what happens to the record; nothing is written before this has succeeded."""

@@ -16,30 +16,19 @@ from typing import Any
 from .. import content as contents
 from ..content import Content, Identity
 from ..errors import SessionStoreError
-from ..exchange import Exchange
 from ..interfaces.bound import BoundFanOut
-from ..interfaces.fan_out import FanOut
 from ..interfaces.guard import Budget
 from ..record import Record, RecordUnreadable
-from ..runtime import Runtime, suspicious
+from ..runtime import suspicious
 from ..token import Credential, Token, same
 from .lifetime import SessionLifetime
-from .mapping import DEAD, LIVE, NEW, UNREAD, Status
+from .state import DEAD, LIVE, NEW, UNREAD, Status
 
 
 class SessionReader(SessionLifetime):
     """The half of `SessionDict` that reads."""
 
-    _muted = False
-    _peeked: tuple[bytes, Content] | None = None
-
-    def __init__(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Begin knowing nothing; nothing is parsed before it is asked for."""
-        self._runtime, self._exchange = runtime, exchange
-        self._store: FanOut = runtime.store
-        if exchange.budget is None:
-            exchange.budget = Budget(runtime.settings.request_timeout)
-        self._budget = exchange.budget
+    __slots__ = ()
 
     async def peek(self) -> Mapping[str, Any]:
         """Return the session's data to look at: no lock, one read, kept for the request.

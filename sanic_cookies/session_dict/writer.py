@@ -22,11 +22,10 @@ from ..interfaces.bound import BoundFanOut
 from ..record import SAVED, Draft, Limit, Outcome, Record
 from ..runtime import welcome
 from ..token import Token
-from .changes import Changes
 from .lease import Lease
-from .mapping import DEAD, LIVE, NEW
 from .plan import CREATE, DELETE, SAVE, Plan
 from .planner import SessionPlanner
+from .state import DEAD, LIVE, NEW
 from .unanswered import disown_later
 
 logger = logging.getLogger("sanic_cookies")
@@ -37,11 +36,7 @@ _CREATE_TRIES = 3
 class SessionWriter(SessionPlanner):
     """The half of `SessionDict` that writes."""
 
-    _merged: Changes | None = None  # what was changed without the lock, and is part of this block
-    _doomed: tuple[str, ...] = ()  # ended by this request, and not yet told to the store
-    _written = False
-    _repeats = False  # a write of which nobody knows whether it has been made
-    _logged_in = False  # by this block, and not yet stored
+    __slots__ = ()
 
     async def _carry_out(self, plan: Plan | None) -> None:
         """Do what was planned; without a plan only give the lease back."""
