@@ -66,6 +66,40 @@ def test_a_cookie_that_comes_again_is_opened_once(
     assert values == [value]
 
 
+async def test_what_was_just_sealed_is_not_opened_when_it_comes_back(
+    cipher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the process that sealed it, whatever it was sealed for; the record is as another reads it.
+
+    Another process opens it once.
+    """
+    clock, key, draft = Clock(), a_key(), a_draft(payload=b"old", lifetime=600, user_key="7")
+    here, there = (InCookieEncrypted(key, cipher=cipher, clock=clock) for _ in range(2))
+    value = await sealed_by(here, draft)
+    [values, elsewhere] = [opened(ring_of(store), monkeypatch) for store in (here, there)]
+    sent = [value]
+    for step in ("save", "touch", "rotate"):
+        clock.forward(1)
+        bound = here.bind("session", COOKIE, value)
+        if step == "touch":
+            assert await bound.touch("session", draft.sid, 2, 60)
+        else:
+            version, rotated = (2, False) if step == "save" else (3, True)
+            newer = a_draft(sid=draft.sid, version=version, payload=b"new", rotated=rotated)
+            assert await bound.save(newer) is Outcome.SAVED
+        assert bound.value
+        value = bound.value
+        sent.append(value)
+
+    for each in sent:
+        [mine, theirs] = [store.bind("session", COOKIE, each) for store in (here, there)]
+        assert mine.credential == theirs.credential is not None
+        sid = mine.credential.sid
+        assert await mine.fetch("session", sid) == await theirs.fetch("session", sid) is not None
+    assert values == []
+    assert elsewhere == sent
+
+
 def test_what_is_known_has_a_bound(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many browsers come, and in whatever order, no more records are kept."""
     monkeypatch.setattr(sealed, "MOST_KNOWN", 8)
@@ -183,6 +217,13 @@ async def test_what_is_known_opens_for_its_own_session_and_name_only(cipher: Any
 
     for name, cookie in (("auth_session", COOKIE), ("session", "__Host-other")):
         assert store.bind(name, cookie, value).credential is None
+
+
+def ring_of(store: InCookieEncrypted) -> Ring:
+    """Return the ring of the only cookie of a store."""
+    store.bind("session", COOKIE, None)
+    [records] = store._sealed.values()
+    return records._ring
 
 
 async def sealed_by(store: InCookieEncrypted, draft: Any) -> str:

@@ -195,6 +195,7 @@ class InOneCookie:
         value = self._sealed.seal(record)
         if len(value) > self._fits:
             self._require_room(len(self._cookie_name) + len(value))
+        self._sealed.keep(value, record)  # the browser comes back with it
         self._record, self.value = record, value
 
     def _require_room(self, size: int) -> None:

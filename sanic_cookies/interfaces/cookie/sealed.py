@@ -1,8 +1,9 @@
-"""Records as values of cookies, and those that were opened of late.
+"""Records as values of cookies, and those that were opened or sent of late.
 
-A browser sends the same cookie with each request until it gets another one. So what was in it is
-kept for a while, and opened once rather than each time. That decides nothing: expiry, clocks and
-revocations are judged with every request. Nor does it give anything away, for in the same memory
+A browser sends the same cookie with each request until it gets another one, and that one it sends
+at once. So what is in it is kept for a while: it is opened once rather than each time, and by the
+process that has sealed it not at all. That decides nothing: expiry, clocks and revocations are
+judged with every request. Nor does it give anything away, for in the same memory
 are the keys, which open all cookies and not only some.
 """
 
@@ -41,12 +42,18 @@ class SealedRecords:
             record = self._older.get(value) or self._opened(value)
             if record is not None:
                 # Only now: what somebody makes up takes no room and drives nothing out.
-                self._keep(value, record)
+                self.keep(value, record)
         return record
 
     def seal(self, record: Record) -> str:
         """Return a value that carries `record`."""
         return self._ring.seal(_encode(record))
+
+    def keep(self, value: str, record: Record) -> None:
+        """Know from now on that `value` carries `record`; for what was opened, or is to be sent."""
+        if len(self._recent) >= MOST_KNOWN // 2:
+            self._older, self._recent = self._recent, {}  # what is in use comes back from there
+        self._recent[value] = record
 
     def _opened(self, value: str) -> Record | None:
         opened = self._ring.open(value)
@@ -56,8 +63,3 @@ class SealedRecords:
             return _decode(opened)
         except msgspec.MsgspecError:
             return None
-
-    def _keep(self, value: str, record: Record) -> None:
-        if len(self._recent) >= MOST_KNOWN // 2:
-            self._older, self._recent = self._recent, {}  # what is in use comes back from there
-        self._recent[value] = record
