@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Literal
 
 from .errors import SessionConfigError
+from .headers import HeaderText
 
 HOST = "__Host-"
 SECURE = "__Secure-"
@@ -30,24 +32,28 @@ _HEADER = re.compile(rb"\r\ncookie:([^\r]*(?:\r(?!\n)[^\r]*)*)", re.IGNORECASE)
 _BLANK = b" \t"
 
 
-class SetCookie(str):
+class SetCookie(HeaderText):
     """A Set-Cookie line that Sanic's `response.cookies` can also look through.
 
     Sanic expects cookie objects there and fails on plain strings; these attributes are what its
     methods ask for.
     """
 
+    __slots__ = ("key", "max_age", "secure", "spec", "value")
+
+    spec: CookieSpec
     key: str
-    path: str
-    domain: str | None
-    secure: bool
-    httponly: bool
-    samesite: str | None
-    partitioned: bool
+    value: str
     max_age: int | None
+    secure: bool
     expires: None = None
     comment: None = None
-    value: str
+
+    path = property(attrgetter("spec.path"))
+    domain = property(attrgetter("spec.domain"))
+    httponly = property(attrgetter("spec.httponly"))
+    samesite = property(attrgetter("spec.samesite"))
+    partitioned = property(attrgetter("spec.partitioned"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a dict's key: to compare all fields takes longer
@@ -122,9 +128,8 @@ class CookieSpec:
         name, before_age, after_age = _template(self, secure, suffix)
         age = "" if max_age is None else f"; Max-Age={min(max_age, MAX_AGE_LIMIT)}"
         line = SetCookie(f"{name}={value}{before_age}{age}{after_age}")
-        line.key, line.value, line.max_age, line.secure = name, value, max_age, secure
-        line.path, line.domain, line.samesite = self.path, self.domain, self.samesite
-        line.httponly, line.partitioned = self.httponly, self.partitioned
+        line.spec, line.key, line.value = self, name, value
+        line.max_age, line.secure = max_age, secure
         return line
 
 

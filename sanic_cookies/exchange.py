@@ -23,6 +23,7 @@ from .cookies import (
     values_in_head,
     values_in_headers,
 )
+from .headers import HeaderName, HeaderText
 from .interfaces.guard import Budget
 
 # Addresses in full: "127.evil.example" is somebody else's name.
@@ -33,7 +34,9 @@ _LOOPBACK = re.compile(
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
 # Settings of Sanic by which a request's scheme and host are not what the connection says.
 _REWRITERS = ("SERVER_NAME", "REAL_IP_HEADER", "PROXIES_COUNT", "FORWARDED_SECRET")
-_HEADER = "set-cookie"
+_SET_COOKIE, _CACHE, _VARY = map(HeaderName, ("set-cookie", "cache-control", "vary"))
+_CLEAR = HeaderName("clear-site-data")
+_BY_COOKIE, _NO_STORE = HeaderText("Cookie"), HeaderText("no-store")
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +47,6 @@ def _is_loopback(host: str) -> bool:
 _MOST_HEAD = 16_384  # Sanic reads no longer head, whatever REQUEST_MAX_HEADER_SIZE says
 _COOKIE_LINE = len("\r\nCookie: ") + 1  # and Sanic wants a head shorter than its limit
 _REST_OF_HEAD = 2048  # of a browser's request: its address, referrer, and what it says of itself
-_CLEAR = "clear-site-data"
 
 
 class Response(Protocol):
@@ -53,7 +55,7 @@ class Response(Protocol):
     headers: Any
 
 
-class _SiteData(str):
+class _SiteData(HeaderText):
     """A header that was put there by us."""
 
 
@@ -214,39 +216,39 @@ class Exchange:
         outgoing = self._outgoing or {}
         if self._unwanted or _CLEAR in headers:
             _clear_site_data(headers, self._unwanted, any(each.value for each in outgoing.values()))
-        if _HEADER in headers:
+        if _SET_COOKIE in headers:
             _keep_foreign(headers, outgoing)
         if not outgoing:
             return
         for line in outgoing.values():
-            headers.add(_HEADER, line)
+            headers.add(_SET_COOKIE, line)
         # A cached Set-Cookie hands one user's session to the next (CVE-2026-35192 and others).
-        if "no-store" not in headers.get("cache-control", ""):
-            headers["cache-control"] = "no-store"
+        if _NO_STORE not in headers.get(_CACHE, ""):
+            headers[_CACHE] = _NO_STORE
 
 
 def drop_cookies(response: Any) -> None:
     """Take our cookies off a response that is sent again for a request which has none."""
     headers = getattr(response, "headers", ())
-    if _HEADER in headers:
+    if _SET_COOKIE in headers:
         _keep_foreign(headers, ())
 
 
 def _keep_foreign(headers: Any, replaced: Container[str]) -> None:
     """Drop each line of ours, and those that `replaced` names; keep the others as they are."""
-    for line in headers.popall(_HEADER):
+    for line in headers.popall(_SET_COOKIE):
         if not isinstance(line, SetCookie) and cookie_name_of(line) not in replaced:
-            headers.add(_HEADER, line)
+            headers.add(_SET_COOKIE, line)
 
 
 def _vary_by_cookie(headers: Any) -> None:
-    if "vary" not in headers:
-        headers["vary"] = "Cookie"
+    if _VARY not in headers:
+        headers[_VARY] = _BY_COOKIE
         return
-    present = ", ".join(headers.getall("vary", ()))
+    present = ", ".join(headers.getall(_VARY, ()))
     names = {name.strip().lower() for name in present.split(",")}
     if "cookie" not in names and "*" not in names:
-        headers["vary"] = f"{present}, Cookie" if present else "Cookie"
+        headers[_VARY] = f"{present}, Cookie" if present else "Cookie"
 
 
 def _clear_site_data(headers: Any, types: tuple[str, ...], keeps_cookies: bool) -> None:
