@@ -21,8 +21,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from .errors import SessionLockTimeout
-from .timers import Timer, Timers, TimersByLength
+from .timers import Bell, Timer, Timers, TimersByLength
 
 Key: TypeAlias = tuple[str, str]
 
@@ -34,7 +36,7 @@ class Gift(Protocol):
         """Called if there is no next one to have it."""
 
 
-class Hold:
+class Hold(Struct, eq=False):
     """The right to be inside one session.
 
     Attributes:
@@ -46,16 +48,17 @@ class Hold:
         gift: What the holder before left for this one.
     """
 
-    lost = False
+    _table: LockTable  # which alone makes holds
+    key: Key
+    who: bytes
+    label: str
+    lost: bool = False
     queue: deque[Waiter] | None = None
     gift: Gift | None = None
-    _over: Timer | None = None
+    _limits: dict[Bell, float] | None = None
+    _end: Callable[[], object] | None = None
     _renewal: Timer | None = None
     _renewing: tuple[Timers, Callable[[], Awaitable[bool]], Spawn] | None = None
-
-    def __init__(self, table: LockTable, key: Key, who: bytes, label: str) -> None:
-        """Made by the table only."""
-        self._table, self.key, self.who, self.label = table, key, who, label
 
     def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
@@ -73,7 +76,13 @@ class Hold:
             seconds: How long it may last.
             end: Called in place of `lose`, by one who has more to give back.
         """
-        self._over = self._table.timers[seconds].start(end or self.lose)
+        timers = self._table.timers[seconds]
+        self._end, self._limits = end, timers.waiting
+        timers.add(self)
+
+    def ring(self) -> None:
+        """End the hold: it has lasted as long as it may."""
+        (self._end or self.lose)()
 
     def keep_renewed(
         self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn
@@ -113,9 +122,9 @@ class Hold:
             gift: Left for the next holder, if it presented the same secret as this one; otherwise
                 dropped.
         """
-        if self._over is not None:
-            self._over.cancel()
-            self._over = None
+        if self._limits is not None:
+            self._limits.pop(self, None)
+            self._limits = None
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None

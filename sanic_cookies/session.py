@@ -321,7 +321,11 @@ class Session:
         if self._meter is not None:
             self._meter.happened(event)
         app = self._app
-        if app is None or app.signal_router.name_index.keys().isdisjoint(HEARD_AS[event]):
+        if app is None:
+            return
+        own, whole = HEARD_AS[event]
+        listeners = app.signal_router.name_index
+        if own not in listeners and whole not in listeners:
             return
         context["session"] = self.name
         self.runtime.background.spawn(

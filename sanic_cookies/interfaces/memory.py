@@ -185,7 +185,7 @@ def _pack(record: Record) -> bytes:
     much memory again, and among a million each read waits for the memory ten times. The copy gives
     back the encoder's spare room, 60 bytes a session.
     """
-    return bytes(memoryview(_encode(record)))
+    return b"".join((_encode(record), b""))  # to join one alone would copy nothing
 
 
 class _Shelf:

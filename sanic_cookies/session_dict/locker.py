@@ -88,7 +88,12 @@ class SessionLocker(SessionReader):
                 if hold is None:
                     return
             try:
-                contended |= await self._read_under(hold, credential, began)
+                if self._store.is_shared:
+                    contended |= await self._read_with_lease(hold, credential, began)
+                else:
+                    record = await self._fetch(credential)
+                    self._store.require_newest(record)
+                    self._judge(record)
             except BaseException:
                 hold.release()
                 raise
@@ -116,28 +121,18 @@ class SessionLocker(SessionReader):
             label=label,
         )
 
-    async def _read_under(self, hold: Hold, who: Credential, began: float) -> bool:
+    async def _read_with_lease(self, hold: Hold, who: Credential, began: float) -> bool:
         """Read the record and take the lease; say whether another process had to be waited for."""
-        store, waited = self._store, False
-        if not store.is_shared:
-            record = await self._fetch(who)
-            store.require_newest(record)
-            self._judge(record)
-        elif isinstance(gift := hold.take_gift(), Bequest):
+        if isinstance(gift := hold.take_gift(), Bequest):
             self._judge(gift.record)
             self._read_at, self._lease = gift.read_at, gift.lease
             self._runtime.stats.passed_on += 1
             self._keep_renewed(hold, gift.lease)
-        else:
-            granted, waited = await self._obtain(hold, who, began)
-            self._judge(granted.record if granted is not None else None)
-            if granted is not None and not granted.held:
-                self._status_unlocked()
-        if self._status is LIVE:
-            self._hold = hold
-        else:
-            self._give_lease_back()  # left to us, whose token is not the session's any more
-            hold.release()
+            return False
+        granted, waited = await self._obtain(hold, who, began)
+        self._judge(granted.record if granted is not None else None)
+        if granted is not None and not granted.held:
+            self._status_unlocked()
         return waited
 
     def _status_unlocked(self) -> None:
@@ -148,9 +143,12 @@ class SessionLocker(SessionReader):
     def _entered(self, hold: Hold, contended: bool, began: float) -> None:
         runtime, now = self._runtime, time.monotonic()
         runtime.stats.blocks += 1
-        self._held_since = now
-        if self._hold is not None:
+        if self._status is LIVE:
+            self._hold, self._held_since = hold, now
             hold.limit(runtime.settings.max_hold, self._outstay)
+        else:
+            self._give_lease_back()  # left to us, whose token is not the session's any more
+            hold.release()
         if runtime.meter is not None:
             runtime.meter.entered(now - began if contended else 0.0)
         if contended:

@@ -205,22 +205,29 @@ class SessionWriter(SessionPlanner):
         )
 
     def _next_draft(self, plan: Plan, record: Record, token: Token | None) -> Draft:
-        settings, former = self._runtime.settings, record.secret_hash
-        return Draft(
-            name=settings.name,
-            sid=record.sid,
-            version=record.version + 1,
-            secret_hash=former if token is None else token.secret_hash,
-            payload=plan.payload if plan.changed else None,
-            ttl=plan.span.ttl,
-            renew=plan.renew or plan.rotate,
-            lifetime=plan.span.lifetime,
+        settings, former, span = self._runtime.settings, record.secret_hash, plan.span
+        draft = Draft(
+            settings.name,
+            record.sid,
+            record.version + 1,
+            former,
+            plan.payload if plan.changed else None,
+            span.ttl,
+            renew=plan.renew,
+            lifetime=span.lifetime,
             age=plan.age,
-            rotated=plan.rotate,
-            previous_hash=former if plan.rotate else b"",
             grace=settings.rotation_grace,
-            previous_reads=plan.periodic,
             user_key=plan.user_key,
+        )
+        if token is None:
+            return draft
+        return replace(
+            draft,
+            secret_hash=token.secret_hash,
+            renew=True,
+            rotated=True,
+            previous_hash=former,
+            previous_reads=plan.periodic,
         )
 
     def _stored(self, event: str, plan: Plan, record: Record, at: float) -> None:
