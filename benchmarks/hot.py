@@ -3,7 +3,8 @@
     python -m benchmarks.hot [--seconds 2] [--rounds 5] [--json FILE]
 
 Beside us what one reaches for otherwise: redis-py's `Lock` around GET and SETEX, and Postgres's
-advisory lock around SELECT and UPSERT, each with its defaults. The requests go through Sanic's own
+advisory lock around SELECT and UPSERT, each with its defaults. And the floors: who finds the lease
+with the other process looks again after 5 ms, in no order. The requests go through Sanic's own
 protocol without sockets (see `in_process`), so that the lock is measured and not the network.
 """
 
@@ -22,18 +23,22 @@ from statistics import fmean
 from typing import Any
 
 import uvloop
+from sanic import Sanic
 
 from benchmarks.figures import medians
 from benchmarks.in_process import Client, started
-from benchmarks.peers import by_hand, ours
+from benchmarks.peers import by_hand, floor_postgres, floor_redis, ours
+from benchmarks.peers.floor_wire import Wire
 from benchmarks.rig import ROOT, Cores, facts
 from benchmarks.servers import stores
 
 PROCESSES, CLIENTS = 2, 16
 SYSTEMS = {
     "ours-redis": ("redis", "sanic_cookies, Redis"),
+    "floor-redis": ("redis", "locked by hand, Redis"),
     "redis-lock": ("redis", "redis-py's Lock"),
     "ours-postgres": ("postgres", "sanic_cookies, Postgres"),
+    "floor-postgres": ("postgres", "locked by hand, Postgres"),
     "postgres-lock": ("postgres", "pg_advisory_lock"),
 }
 PAIRS = {"ours-redis": "redis-lock", "ours-postgres": "postgres-lock"}
@@ -81,16 +86,20 @@ def outcome(seconds: float, times: Sequence[Sequence[float]], failed: int, kept:
     )
 
 
+def make_app(key: str, url: str) -> Sanic[Any, Any]:
+    """Return the app of a system."""
+    if key in PAIRS:
+        return ours.make_app(ours.make_interface(SYSTEMS[key][0], url), preload=False)
+    if key == "floor-redis":
+        return floor_redis.make_app(Wire(url))
+    if key == "floor-postgres":
+        return floor_postgres.make_app(url)
+    return by_hand.make_app(key, url)
+
+
 async def work(key: str, url: str) -> None:
     """Be one of the processes: a cookie and a number of seconds a line, times a line in return."""
-    store = SYSTEMS[key][0]
-    app, server = await started(
-        lambda: (
-            ours.make_app(ours.make_interface(store, url), preload=False)
-            if key in PAIRS
-            else by_hand.make_app(key, url)
-        )
-    )
+    app, server = await started(lambda: make_app(key, url))
     first = Client(app)
     await first.get("/start")
     print(first.cookie, flush=True)

@@ -59,7 +59,8 @@ def _hand(store: str, label: str, hot: bool = False) -> System:
 
 
 def _floor(key: str, label: str, store: str) -> System:
-    module, hot = f"floor_{key.replace('-', '_')}", store != "aes-gcm"  # a cookie is nobody else's
+    hot = store not in ("aes-gcm", "fernet")  # a cookie is nobody else's
+    module = f"floor_{key.replace('-', '_')}" if hot else "floor_cookie"
     return System(f"floor-{key}", label, "floor", "sanic", module, "sanic", store, USED, hot)
 
 
@@ -82,10 +83,12 @@ SYSTEMS = (
         *("on_sanic_session", "sanic", "redis", ALL, True),
     ),
     _ours("postgres", "Postgres", ALL, True),
+    _floor("postgres", "locked by hand, Postgres (the least)", "postgres"),
     _hand("postgres", "asyncpg by hand, no lock", True),
     _ours("fernet", "cookie (Fernet)", USED, False),
     _ours("aes-gcm", "cookie (AES-GCM)", USED, False),
     _floor("cookie", "AES-GCM cookie by hand (the least)", "aes-gcm"),
+    _floor("fernet", "Fernet cookie by hand (the least)", "fernet"),
     _hand("fernet", "Fernet cookie by hand"),
     System("starlette", "Starlette, bare", "bare", "starlette", "on_starlette", "starlette"),
     System(

@@ -451,9 +451,16 @@ def test_growth_and_contention_are_judged_too() -> None:
 
     hot = {"ours-redis": one(4_000, 12), "redis-lock": one(1_000, 500)}
     hot |= {"ours-postgres": one(1_100, 40), "postgres-lock": one(1_000, 30)}
-    judged = [goal.reached(value) for goal, value, _ in of_hot({"hot": hot})]
+    judged = of_hot({"hot": hot})
 
-    assert judged == [True, True, True, False, False, True]
+    assert [goal.reached(value) for goal, value, _ in judged] == [
+        *(True, True, True, False, False, True)
+    ]
+    assert {floor for _, _, floor in judged} == {None}
+    least = {"floor-redis": one(3_000, 40), "floor-postgres": one(900, 60)}
+    with_least = of_hot({"hot": hot | least})
+    assert [floor for _, _, floor in with_least] == [3.0, 40, 0.95, 0.9, 2.0, None]
+    assert [value for _, value, _ in with_least] == [value for _, value, _ in judged]
 
 
 def test_sizes_are_compared_within_a_round() -> None:

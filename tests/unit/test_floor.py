@@ -11,24 +11,37 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Raw
 from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from benchmarks.load import exactly, request
-from benchmarks.peers import floor, floor_cookie, floor_memory, floor_redis, floor_wire
+from benchmarks.peers import (
+    floor,
+    floor_cookie,
+    floor_lane,
+    floor_memory,
+    floor_postgres,
+    floor_redis,
+    floor_wire,
+)
 from benchmarks.peers.common import KEY
+from benchmarks.peers.floor_lane import ASKED, Lane
 from benchmarks.peers.floor_redis_py import Pool
 from benchmarks.peers.floor_wire import Wire
 from benchmarks.trips import counting
+from floors import beside, connected
 from harness import Browser, serve, set_cookies
 from lab import until
 from proxy import ToxicProxy
 
-KINDS = ("memory", "redis", "redis-py")
-ALL = (*KINDS, "cookie")
-SHARED = ("redis", "redis-py")
+SHARED = ("redis", "redis-py", "postgres")
+KINDS = ("memory", *SHARED)
+COOKIES = ("aes-gcm", "fernet")
+ALL = (*KINDS, *COOKIES)
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +58,24 @@ def store(redis_url: str) -> Any:
         yield client
 
 
+@pytest.fixture
+def url(request: pytest.FixtureRequest, kind: str) -> str:
+    """Where the store of an app is; "" for none."""
+    if kind not in SHARED:
+        return ""
+    found: str = request.getfixturevalue("database_url" if kind == "postgres" else "redis_url")
+    return found
+
+
 def make_app(kind: str, url: str) -> Sanic:
     """Return an app as the benchmark serves it."""
     Sanic._app_registry.clear()
-    if kind in ("memory", "cookie"):
-        return (floor_memory if kind == "memory" else floor_cookie).make_app()
+    if kind == "memory":
+        return floor_memory.make_app()
+    if kind in COOKIES:
+        return floor_cookie.make_app(kind)
+    if kind == "postgres":
+        return floor_postgres.make_app(url)
     return floor_redis.make_app(Wire(url) if kind == "redis" else Pool(url))
 
 
@@ -63,15 +89,16 @@ async def browsing(kind: str, url: str) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def proxied(url: str) -> AsyncIterator[tuple[ToxicProxy, str]]:
-    """Give a proxy before Redis, and where it is."""
+    """Give a proxy before a store, and where it is."""
     server = urlsplit(url)
-    async with ToxicProxy(server.hostname or "", server.port or 6379) as proxy:
-        yield proxy, f"redis://{proxy.host}:{proxy.port}/0"
+    async with ToxicProxy(server.hostname or "", server.port or 0) as proxy:
+        user, at, _ = server.netloc.rpartition("@")
+        yield proxy, server._replace(netloc=f"{user}{at}{proxy.host}:{proxy.port}").geturl()
 
 
-def key_of(browser: Browser, kind: str = "") -> str:
-    """Return the key in Redis of a browser's session, or of its lease."""
-    return f"floor:{kind}{browser.cookies['sid'].partition('.')[0]}"
+def sid_of(browser: Browser) -> str:
+    """Return the public id of a browser's session."""
+    return browser.cookies["sid"].partition(".")[0]
 
 
 def once(deed: Callable[[], object], then: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -87,9 +114,9 @@ def once(deed: Callable[[], object], then: Callable[[Any], Any]) -> Callable[[An
 
 
 @pytest.mark.parametrize("kind", ALL)
-async def test_it_does_what_the_other_apps_do(kind: str, redis_url: str) -> None:
+async def test_it_does_what_the_other_apps_do(kind: str, url: str) -> None:
     """A session begins at none, each write adds one, and caches are told what they must know."""
-    async with browsing(kind, redis_url) as browser:
+    async with browsing(kind, url) as browser:
         begun = await browser.get("/start")
         answers = [await browser.get(f"/{path}") for path in ("read", "write", "write", "read")]
         browser.cookies |= {"a": "1", "z": "2"}
@@ -102,14 +129,14 @@ async def test_it_does_what_the_other_apps_do(kind: str, redis_url: str) -> None
         cookies = set_cookies(answer)
         assert answer.headers.get("cache-control") == ("no-store" if cookies else None)
         assert all("HttpOnly" in each for each in cookies)
-    changed = [begun, *answers[1:3]] if kind == "cookie" else [begun]
+    changed = [begun, *answers[1:3]] if kind in COOKIES else [begun]
     assert [each for each in (begun, *answers) if set_cookies(each)] == changed
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_only_the_secret_opens_a_session(kind: str, redis_url: str) -> None:
+async def test_only_the_secret_opens_a_session(kind: str, url: str) -> None:
     """Neither a known id nor a token that was made up is let in, to read or to write."""
-    async with browsing(kind, redis_url) as browser:
+    async with browsing(kind, url) as browser:
         sid, _, secret = browser.cookies["sid"].partition(".")
         wrong = [f"{sid}.{'x' * 43}", f"{'x' * 22}.{secret}", f"{sid}.{secret}x", sid, ""]
         headers = [{"cookie": f"sid={each}"} for each in wrong]
@@ -139,18 +166,27 @@ async def test_a_session_in_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None
     assert found == [200, 200, 401]
 
 
-async def test_only_what_was_sealed_opens() -> None:
+def sealed_by_hand(kind: str, purpose: bytes) -> str:
+    """Return a cookie of a session with 7 in it, made with the key of the apps."""
+    kept = b'{"n":7}'
+    if kind == "fernet":
+        return Fernet(KEY).encrypt(purpose + kept).decode()
+    nonce = b"n" * floor_cookie.NONCE
+    kept = (2**40).to_bytes(floor_cookie.EXPIRY) + kept
+    cipher = AESGCM(urlsafe_b64decode(KEY))
+    return urlsafe_b64encode(nonce + cipher.encrypt(nonce, kept, purpose)).decode()
+
+
+@pytest.mark.parametrize("kind", COOKIES)
+async def test_only_what_was_sealed_opens(kind: str) -> None:
     """Neither a cookie that was changed, nor one that was sealed for another purpose."""
-    async with browsing("cookie", "") as browser:
+    async with browsing(kind, "") as browser:
         value = browser.cookies["sid"]
-        cipher, nonce = AESGCM(urlsafe_b64decode(KEY)), b"n" * floor_cookie.NONCE
-        kept = (2**40).to_bytes(floor_cookie.EXPIRY) + b'{"n":7}'
-        other = urlsafe_b64encode(nonce + cipher.encrypt(nonce, kept, b"mail")).decode()
-        own = urlsafe_b64encode(nonce + cipher.encrypt(nonce, kept, floor_cookie.PURPOSE)).decode()
+        own = sealed_by_hand(kind, floor_cookie.PURPOSE)
         wrong = [
             f"{value[:at]}{'A' if value[at] != 'A' else 'B'}{value[at + 1 :]}" for at in (0, 50)
         ]
-        wrong += [value[:-8], value[:43], other, "", "x" * 5000]
+        wrong += [value[:-8], value[:43], sealed_by_hand(kind, b"mail"), "", "x" * 5000]
         found = []
         for browser.cookies["sid"] in (*wrong, own):
             found.append((await browser.get("/read")).status_code)
@@ -158,47 +194,56 @@ async def test_only_what_was_sealed_opens() -> None:
     assert found == [*[401] * len(wrong), 200]
 
 
-async def test_a_session_in_a_cookie_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", COOKIES)
+async def test_a_session_in_a_cookie_ends(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour after its last write it is worth nothing, whatever the browser keeps."""
     now = [1_000.5]
     monkeypatch.setattr(floor_cookie, "time", lambda: now[0])
-    async with browsing("cookie", "") as browser:
+    async with browsing(kind, "") as browser:
         found = []
-        for now[0] in (4_599.0, 8_198.0, 11_799.0):
+        for now[0] in (4_599.0, 8_198.0, 11_798.0):
             found.append((await browser.get("/write")).status_code)
 
     assert found == [200, 200, 401]
 
 
-async def test_a_cookie_is_never_larger_than_browsers_take(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", COOKIES)
+async def test_a_cookie_is_never_larger_than_browsers_take(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They would drop it without a word, and the session with it."""
     monkeypatch.setattr(floor, "encode", lambda data: b"x" * 4000)
-    async with browsing("cookie", "") as browser:
+    async with browsing(kind, "") as browser:
         assert browser.cookies == {}
 
 
 @pytest.mark.parametrize("kind", SHARED)
-async def test_a_session_in_redis_ends(kind: str, redis_url: str, store: Any) -> None:
-    """Redis forgets it an hour after its last write, and no lease stays behind a write."""
-    async with browsing(kind, redis_url) as browser:
-        begun = store.ttl(key_of(browser))
-        store.expire(key_of(browser), 1000)
+async def test_a_session_in_a_store_ends(kind: str, url: str) -> None:
+    """It is nobody's an hour after its last write, and no lease stays behind a write."""
+    async with browsing(kind, url) as browser, beside(url) as other:
+        begun = (await other.look(sid_of(browser))).left
+        await other.age(sid_of(browser), 1000)
         await browser.get("/write")
+        written = await other.look(sid_of(browser))
+        await other.age(sid_of(browser), 0)
+        found = [(await browser.get(path)).status_code for path in ("/read", "/write")]
 
-        assert begun == store.ttl(key_of(browser)) == 3600
-        assert not store.exists(key_of(browser, "lease:"))
+    assert 3590 < begun <= 3600
+    assert 3590 < written.left <= 3600
+    assert written.holder is None
+    assert found == [401, 401]
 
 
 @pytest.mark.parametrize("kind", ALL)
 async def test_a_handler_that_fails_changes_nothing(
-    kind: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was changed before an error is not kept, and the next one need not wait."""
 
     def fail() -> None:
         raise ValueError("it cannot be encoded")
 
-    async with browsing(kind, redis_url) as browser:
+    async with browsing(kind, url) as browser:
         monkeypatch.setattr(floor, "encode", once(fail, floor.encode))
         failed = await browser.get("/write")
         async with asyncio.timeout(floor_redis.LEASE_MS / 2000):
@@ -208,12 +253,12 @@ async def test_a_handler_that_fails_changes_nothing(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_no_increment_is_lost(kind: str, redis_url: str) -> None:
+async def test_no_increment_is_lost(kind: str, url: str) -> None:
     """32 connections that want one session, of two processes where they share it, all count."""
     async with AsyncExitStack() as stack:
-        sites = [await stack.enter_async_context(serve(make_app(kind, redis_url)))]
+        sites = [await stack.enter_async_context(serve(make_app(kind, url)))]
         if kind in SHARED:
-            sites.append(await stack.enter_async_context(serve(make_app(kind, redis_url))))
+            sites.append(await stack.enter_async_context(serve(make_app(kind, url))))
         browser = await stack.enter_async_context(Browser(sites[0]))
         await browser.get("/start")
         write = request("/write", f"sid={browser.cookies['sid']}")
@@ -226,9 +271,9 @@ async def test_no_increment_is_lost(kind: str, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_handler_that_waits_is_alone(kind: str, redis_url: str) -> None:
+async def test_a_handler_that_waits_is_alone(kind: str, url: str) -> None:
     """Whoever comes meanwhile gets the session as the handler has left it."""
-    app, entered, go_on = make_app(kind, redis_url), asyncio.Event(), asyncio.Event()
+    app, entered, go_on = make_app(kind, url), asyncio.Event(), asyncio.Event()
 
     @app.get("/slow")
     @app.ctx.locked
@@ -254,52 +299,60 @@ async def test_a_handler_that_waits_is_alone(kind: str, redis_url: str) -> None:
 
 @pytest.mark.parametrize("kind", SHARED)
 @pytest.mark.parametrize("lost", ["lease", "session"])
-async def test_who_has_lost_what_it_held_writes_nothing(
-    kind: str, lost: str, redis_url: str, store: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_has_lost_what_it_held_writes_nothing(kind: str, lost: str, url: str) -> None:
     """A lease that has gone to another, or a session that has ended meanwhile, is left alone."""
-    async with browsing(kind, redis_url) as browser:
-        key, lease = key_of(browser), key_of(browser, "lease:")
-        deeds: dict[str, Callable[[], object]] = {
-            "lease": lambda: store.set(lease, "another", ex=60),
-            "session": lambda: store.delete(key),
-        }
-        monkeypatch.setattr(floor, "decode", once(deeds[lost], floor.decode))
-        answer = await browser.get("/write")
-        kept, holder = store.get(key), store.get(lease)
+    app = make_app(kind, url)
+
+    async with beside(url) as other:
+
+        @app.get("/robbed")
+        @app.ctx.locked
+        async def robbed(request: Request, data: dict[str, Any]) -> HTTPResponse:
+            data["n"] += 1
+            await (other.hold if lost == "lease" else other.end)(floor.presented(request)[0])
+            return text("1")
+
+        async with serve(app) as site, Browser(site) as browser:
+            await browser.get("/start")
+            answer = await browser.get("/robbed")
+            kept = await other.look(sid_of(browser))
 
     assert answer.status_code == 503
     if lost == "lease":
-        assert b'"n":0' in kept
-        assert holder == b"another"
+        assert '"n":0' in (kept.data or "")
+        assert kept.holder == "another"
     else:
-        assert (kept, holder) == (None, None)
+        assert kept[:2] == (None, None)
 
 
 @pytest.mark.parametrize("kind", SHARED)
 async def test_a_lease_of_another_process_is_waited_for(
-    kind: str, redis_url: str, store: Any, monkeypatch: pytest.MonkeyPatch
+    kind: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For as long as it is held, but not for ever, and nobody without the secret gets to wait."""
-    monkeypatch.setattr(floor, "WAIT", 0.05)
-    async with browsing(kind, redis_url) as browser:
-        store.set(key_of(browser, "lease:"), "another", ex=60)
-        held = await browser.get("/write")
+    async with browsing(kind, url) as browser, beside(url) as other:
+        await other.hold(sid_of(browser))
+        with monkeypatch.context() as patch:
+            patch.setattr(floor, "WAIT", 0.05)
+            held = await browser.get("/write")
         thief = browser.copy()
         async with thief:
-            thief.cookies["sid"] = f"{browser.cookies['sid'].partition('.')[0]}.{'x' * 43}"
+            thief.cookies["sid"] = f"{sid_of(browser)}.{'x' * 43}"
             refused = await thief.get("/write")
-        store.delete(key_of(browser, "lease:"))
-        free = await browser.get("/write")
+        waiting = asyncio.create_task(browser.get("/write"))
+        await other.free(sid_of(browser))
+        free = await waiting
 
     assert (held.status_code, refused.status_code, free.text) == (503, 401, "1")
 
 
-async def test_a_read_is_one_trip_and_a_write_two(redis_url: str) -> None:
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_a_read_is_one_trip_and_a_write_two(kind: str, url: str) -> None:
     """Else it would not be the least."""
-    async with counting(redis_url) as counter, browsing("redis", counter.address) as browser:
+    async with counting(url) as counter, browsing(kind, counter.address) as browser:
         trips = []
         for path in ("/read", "/write"):
+            await browser.get(path)  # after which Postgres has connections, and their statements
             before = counter.trips
             await browser.get(path)
             trips.append(counter.trips - before)
@@ -345,10 +398,13 @@ async def test_a_turn_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch
     await until(lambda: not turns._last)
 
 
-@pytest.mark.parametrize("harm", ["cut", "forget"])
-async def test_the_wire_is_mended(harm: str, redis_url: str, store: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "harm"), [("redis", "cut"), ("redis", "forget"), ("postgres", "cut")]
+)
+async def test_the_wire_is_mended(kind: str, harm: str, url: str, store: Any) -> None:
     """A lost connection, or a Redis that has forgotten the scripts, costs what was under way."""
-    async with proxied(redis_url) as (proxy, address), browsing("redis", address) as browser:
+    async with proxied(url) as (proxy, address), browsing(kind, address) as browser:
+        await browser.get("/write")
         if harm == "cut":
             proxy.cut()
         else:
@@ -360,19 +416,99 @@ async def test_the_wire_is_mended(harm: str, redis_url: str, store: Any) -> None
                 answers.append(await browser.get("/write"))
 
     assert {each.status_code for each in answers[:-1]} <= {503}
-    assert answers[-1].text == "1"
+    assert answers[-1].text == "2"
 
 
-async def test_a_silent_redis_is_not_waited_for_for_ever(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_a_silent_store_is_not_waited_for_for_ever(
+    kind: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call has a deadline, and the connection that missed it is given up."""
-    monkeypatch.setattr(floor_wire, "WAIT", 0.2)
-    async with (
-        proxied(redis_url) as (proxy, address),
-        browsing("redis", address) as browser,
-    ):
+    async with proxied(url) as (proxy, address), browsing(kind, address) as browser:
+        await browser.get("/read")
+        for module in (floor_wire, floor_lane):
+            monkeypatch.setattr(module, "WAIT", 0.2)
         proxy.mute()
         silent = await browser.get("/read")
 
     assert silent.status_code == 503
+
+
+async def test_who_asks_together_is_answered_apart(database_url: str) -> None:
+    """Each by the row of its own, whatever their order; who has none, or has gone, harms nobody."""
+    missed: list[Any] = []
+    statement = f"SELECT n, a ->> 0 FROM {ASKED} WHERE a ->> 0 <> 'nothing' ORDER BY n DESC"
+    lane = Lane(database_url, statement, lambda *args: missed.append(args))
+    first = lane.ask("first")
+    await asyncio.sleep(0)  # on its way
+    first.cancel()
+    answers = [lane.ask(each) for each in ("a", "nothing", "never sent", "b")]
+    answers[2].cancel()
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    await lane.close()
+
+    assert missed == [("first",)]
+    assert [found[0][1], found[1], found[3][1]] == ["a", None, "b"]
+
+
+async def seen(connection: Any, what: str, *args: Any) -> None:
+    """Wait until another of Postgres's connections does what is said of it."""
+    query = f"SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {what}"
+    while not await connection.fetch(query, *args):  # noqa: ASYNC110 - it tells of no such event
+        await asyncio.sleep(0.01)
+
+
+async def test_a_lease_that_comes_too_late_is_given_up(database_url: str) -> None:
+    """Who has gone while it was taken would keep all others out for as long as it lasts."""
+    app, gone = make_app("postgres", database_url), asyncio.Event()
+
+    @app.ctx.locked
+    async def locked(request: Request, data: dict[str, Any]) -> HTTPResponse:
+        return text("nobody gets here")
+
+    @app.get("/impatient")
+    async def impatient(request: Request) -> HTTPResponse:
+        try:
+            response: HTTPResponse = await locked(request)
+            return response
+        finally:
+            gone.set()
+
+    async with (
+        serve(app) as site,
+        Browser(site) as browser,
+        connected(database_url) as holder,
+        connected(database_url) as other,
+    ):
+        await browser.get("/start")
+        await browser.get("/write")  # connects
+        async with holder.transaction():
+            now = await holder.fetchval("SELECT now()")
+            await holder.execute("SELECT FROM floor WHERE sid = $1 FOR UPDATE", sid_of(browser))
+            leaving = asyncio.create_task(browser.get("/impatient"))
+            await seen(other, "query LIKE '%AS free%' AND wait_event_type = 'Lock'")
+            leaving.cancel()
+            await gone.wait()
+            # What gives the lease up has come before it was taken.
+            await seen(
+                other, "query LIKE 'WITH held%' AND state = 'idle' AND query_start > $1", now
+            )
+        written = await browser.get("/write")
+
+    assert written.text == "2"
+
+
+async def test_two_processes_never_wait_for_each_other(database_url: str) -> None:
+    """Whatever the order in which each of them is asked for the same sessions."""
+    lanes = [Lane(database_url, floor_postgres.ACQUIRE) for _ in range(2)]
+    create = Lane(database_url, floor_postgres.CREATE)
+    await create.execute(floor_postgres.TABLE)
+    sids = [f"{number}:{id(create)}" for number in range(64)]
+    await asyncio.gather(*(create.ask(sid, b"", Raw(b"{}")) for sid in sids))
+    for _ in range(20):
+        answers = [lanes[0].ask(sid, b"", "one") for sid in sids]
+        answers += [lanes[1].ask(sid, b"", "another") for sid in reversed(sids)]
+        found = await asyncio.gather(*answers)
+        assert None not in found
+    for lane in (*lanes, create):
+        await lane.close()
