@@ -50,7 +50,7 @@ class Store(Protocol):
 
 
 class InRedis:
-    """GET and SETEX."""
+    """GET and SETEX; the latter as redis-py writes it now, whose `setex` is deprecated."""
 
     def __init__(self, url: str) -> None:
         """Remember where."""
@@ -65,7 +65,7 @@ class InRedis:
 
     async def put(self, sid: str, data: Any) -> None:
         """Write."""
-        await self.client.setex(f"by-hand:{sid}", IDLE, json.encode(data))
+        await self.client.set(f"by-hand:{sid}", json.encode(data), ex=IDLE)
 
     async def add(self, sid: str) -> int:
         """Read and write, while others may do the same."""
