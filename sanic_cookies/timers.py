@@ -10,7 +10,88 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Waits(Generic[T]):
+    """What waits for a fixed time, each once; belongs to one event loop at a time.
+
+    Attributes:
+        waiting: What waits, with the loop's time at which it is over; taken out of here, it never
+            will be. What is over has been taken out.
+        loop: The event loop of the last wait.
+    """
+
+    __slots__ = ("_alarm", "_seconds", "loop", "waiting")
+
+    def __init__(self, seconds: float) -> None:
+        """Begin with nothing to wait for.
+
+        Args:
+            seconds: How long each wait lasts.
+        """
+        self._seconds = seconds
+        self.waiting: dict[T, float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def _begin_anew(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, and forget the former, which runs no more and calls nobody back.
+
+        Up to Python 3.11 `get_running_loop` asks the system who we are, which takes longer than all
+        else here: so it is not asked for each wait.
+        """
+        loop = self.loop = asyncio.get_running_loop()
+        self._alarm = None
+        self.waiting.clear()
+        return loop
+
+    def add(self, one: T) -> None:
+        """Have `one` wait from now on."""
+        loop = self.loop
+        if loop is None or not loop.is_running():
+            loop = self._begin_anew()
+        due = self.waiting[one] = loop.time() + self._seconds
+        if self._alarm is None:
+            self._set_alarm(loop, due)
+
+    def end(self, one: T) -> None:
+        """Called when the time of `one` is over."""
+        raise NotImplementedError
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        # In a context of its own, or what the caller's holds (its request) would live as long.
+        self._alarm = loop.call_at(due, self._look, context=Context())
+
+    def _look(self) -> None:
+        """End what is due, oldest first, and wait for the next."""
+        loop = self.loop
+        assert loop is not None  # noqa: S101 - whoever rings was started
+        self._alarm = None
+        # Loops ring a little early, by the resolution of their clock.
+        now = loop.time() + 0.001
+        for one, due in self.waiting.items():
+            if due > now:
+                self._set_alarm(loop, due)
+                break
+            loop.call_soon(self._end_now, one)
+
+    def _end_now(self, one: T) -> None:
+        """End a wait, unless it was taken out in the very tick in which it was due."""
+        if self.waiting.pop(one, None) is not None:
+            self.end(one)
+
+
+class Deadlines(Waits[asyncio.Task[Any]]):
+    """Cancels each task whose time is over; a task waits for one thing at a time."""
+
+    __slots__ = ()
+
+    def end(self, one: asyncio.Task[Any]) -> None:
+        """See `Waits.end`."""
+        one.cancel()
 
 
 class Bell(Protocol):
@@ -21,7 +102,7 @@ class Bell(Protocol):
 
 
 class Timer:
-    """One wait."""
+    """One wait that ends with a call."""
 
     __slots__ = ("_timers", "ring")
 
@@ -34,37 +115,10 @@ class Timer:
         self._timers.waiting.pop(self, None)
 
 
-class Timers:
-    """Calls back after a fixed time; belongs to one event loop at a time.
+class Timers(Waits[Bell]):
+    """Rings each bell whose time is over."""
 
-    Attributes:
-        waiting: Each bell that has not rung, with the loop's time at which it does; taken out of
-            here, it never will.
-    """
-
-    __slots__ = ("_alarm", "_loop", "_seconds", "waiting")
-
-    def __init__(self, seconds: float) -> None:
-        """Begin with nothing to wait for.
-
-        Args:
-            seconds: How long each wait lasts.
-        """
-        self._seconds = seconds
-        self.waiting: dict[Bell, float] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def _begin_anew(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop, and forget the former, which runs no more and calls nobody back.
-
-        Up to Python 3.11 `get_running_loop` asks the system who we are, which takes longer than all
-        else here: so it is not asked for each wait.
-        """
-        loop = self._loop = asyncio.get_running_loop()
-        self._alarm = None
-        self.waiting.clear()
-        return loop
+    __slots__ = ()
 
     def start(self, callback: Callable[[], object]) -> Timer:
         """Call `callback` after this time unless the timer is cancelled."""
@@ -72,37 +126,9 @@ class Timers:
         self.add(timer)
         return timer
 
-    def add(self, bell: Bell) -> asyncio.AbstractEventLoop:
-        """Ring `bell` after this time unless it is taken out of `waiting`; return the loop."""
-        loop = self._loop
-        if loop is None or not loop.is_running():
-            loop = self._begin_anew()
-        due = self.waiting[bell] = loop.time() + self._seconds
-        if self._alarm is None:
-            self._set_alarm(loop, due)
-        return loop
-
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        # In a context of its own, or what the caller's holds (its request) would live as long.
-        self._alarm = loop.call_at(due, self._ring, context=Context())
-
-    def _ring(self) -> None:
-        """End what is due, oldest first, and wait for the next."""
-        loop = self._loop
-        assert loop is not None  # noqa: S101 - whoever rings was started
-        self._alarm = None
-        # Loops ring a little early, by the resolution of their clock.
-        now = loop.time() + 0.001
-        for bell, due in self.waiting.items():
-            if due > now:
-                self._set_alarm(loop, due)
-                break
-            loop.call_soon(self._end, bell)
-
-    def _end(self, bell: Bell) -> None:
-        """Ring, unless it was taken out in the very tick in which it was due."""
-        if self.waiting.pop(bell, None) is not None:
-            bell.ring()
+    def end(self, one: Bell) -> None:
+        """See `Waits.end`."""
+        one.ring()
 
 
 class TimersByLength(dict[float, Timers]):

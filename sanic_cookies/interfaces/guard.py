@@ -18,7 +18,7 @@ from msgspec import Struct
 from ..errors import SessionError, SessionStoreError
 from ..meter import CallOutcome
 from ..record import RecordUnreadable
-from ..timers import Timers
+from ..timers import Deadlines
 from .base import Interface, LivesInCookie
 
 logger = logging.getLogger("sanic_cookies")
@@ -40,41 +40,6 @@ class Budget(Struct, gc=False):
     """
 
     left: float
-
-
-class _Deadline:
-    """Ends a call that takes too long; as `asyncio.timeout`, at a quarter of its cost."""
-
-    __slots__ = ("_cancelling", "_is_over", "_task", "_waiting")
-
-    def __init__(self, timers: Timers) -> None:
-        """Count from now, for the running task."""
-        task = asyncio.current_task(timers.add(self))
-        assert task is not None  # noqa: S101 - a coroutine awaits the call
-        self._task, self._cancelling, self._is_over = task, task.cancelling(), False
-        self._waiting = timers.waiting
-
-    def ring(self) -> None:
-        """End the call."""
-        self._is_over = True
-        self._task.cancel()
-
-    def __enter__(self) -> None:
-        """Let the call begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        """Turn our own cancellation into what it means.
-
-        Raises:
-            TimeoutError: The call took too long, and nobody else has cancelled the task.
-        """
-        self._waiting.pop(self, None)
-        if self._is_over:
-            ours_alone = self._task.uncancel() <= self._cancelling
-            if ours_alone and kind is asyncio.CancelledError:
-                raise TimeoutError from error
 
 
 class Guard:
@@ -101,7 +66,7 @@ class Guard:
         declared = "never_waits" in vars(type(interface))
         self.never_waits = declared and getattr(interface, "never_waits", False) is True
         self._timeout = timeout
-        self._timers = Timers(timeout)
+        self._deadlines = Deadlines(timeout)
         self._on_failure = on_failure or self._log
         self._on_call = on_call
         self._down_until: float | None = None
@@ -155,8 +120,22 @@ class Guard:
                 async with asyncio.timeout(budget.left):
                     result = await method(*args)
             else:
-                with _Deadline(self._timers):
-                    result = await method(*args)
+                # As `asyncio.timeout`, at a sixth of its cost.
+                deadlines = self._deadlines
+                task = asyncio.current_task(deadlines.loop) or asyncio.current_task()
+                assert task is not None  # noqa: S101 - a coroutine awaits the call
+                cancelling = task.cancelling()
+                deadlines.add(task)
+                try:
+                    try:
+                        result = await method(*args)
+                    finally:
+                        is_over = deadlines.waiting.pop(task, None) is None
+                        ours_alone = is_over and task.uncancel() <= cancelling
+                except asyncio.CancelledError as error:
+                    if ours_alone:
+                        raise TimeoutError from error
+                    raise
         except (SessionError, RecordUnreadable) as error:
             self._down_until, outcome = None, "ok"
             _require_read(method.__name__, error)

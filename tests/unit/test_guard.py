@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -259,3 +260,36 @@ async def test_nothing_of_the_drivers_text_is_logged_or_shown(
     assert SECRET not in str(caught.value) + repr(caught.value) + caplog.text
     assert caught.value.__cause__ is not None
     assert str(caught.value.__cause__) == SECRET
+
+
+async def test_a_cancelled_call_that_lingers_is_cancelled_and_not_late() -> None:
+    """Whoever was cancelled before the deadline is told so, though the deadline ends the call."""
+
+    async def linger() -> None:
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            await hang()
+
+    guard = Guard(Store(linger), 0.02)
+    task = asyncio.create_task(fetch(guard))
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not guard.is_down
+
+
+async def test_a_store_that_answers_after_its_deadline_leaves_no_cancellation() -> None:
+    """An answer that comes all the same passes, and the request may go on waiting for others."""
+
+    async def answer_late() -> Record | None:
+        with suppress(asyncio.CancelledError):
+            await hang()
+        return None
+
+    assert await fetch(Guard(Store(answer_late), 0.02)) is None
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
