@@ -52,6 +52,7 @@ from .scripts import (
     read_admission,
     read_record,
     unmark,
+    written,
 )
 
 try:
@@ -187,7 +188,7 @@ class Redis:
             return None
         if reply[0] == 2:
             return Busy(reply[1].decode("utf-8", "replace"), int(reply[2]) / 1000)
-        return Granted(read_record(name, sid, reply[1:]), held=reply[0] == 1)
+        return Granted(read_record(name, sid, reply), reply[0] == 1)
 
     async def commit(
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
@@ -200,26 +201,17 @@ class Redis:
         self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None
     ) -> Admission:
         # Only a new token, or another expiry, concerns the index; and those who watch, the former.
-        named = draft.rotated or draft.renew
+        named, more = draft.rotated or draft.renew, ()
+        if named:
+            more = (draft.secret_hash, draft.previous_hash, *self._place(draft, limit))
         reply = await self._run(
             COMMIT,
             self._keys_of(draft, named=named),
-            draft.version,
-            draft.secret_hash,
-            draft.payload or b"",
-            int(draft.payload is not None),
-            ms(draft.ttl),
-            int(draft.renew),
-            optional_ms(draft.lifetime),
-            int(draft.rotated),
-            draft.previous_hash,
-            ms(draft.grace),
-            int(draft.previous_reads),
-            mark(draft.user_key),
+            written(draft, release, seconds),
             token,
-            int(release),
-            ms(seconds),
-            *(self._place(draft, limit) if named else ()),
+            mark(draft.user_key),
+            draft.payload or b"",
+            *more,
         )
         admission = read_admission(reply)
         if self._on_cluster and named and admission.outcome is Outcome.SAVED:
@@ -237,9 +229,9 @@ class Redis:
             some = more[start : start + _READ_AT_ONCE]
             found += (await self._run(RECORDS_OF, *place, *some))[1:]
         records: list[Record] = []
-        for sid, *fields in found:
+        for reply in found:
             with suppress(RecordUnreadable):
-                records.append(read_record(name, sid.decode(), fields))
+                records.append(read_record(name, reply[0].decode(), reply))
         return sorted(records, key=lambda record: record.created_at)
 
     async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from hashlib import sha1
+from math import inf
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
-from ...record import Admission, Outcome, Record, RecordUnreadable
+from ...record import Admission, Draft, Outcome, Record, RecordUnreadable
 
 
 class Script:
@@ -19,53 +21,75 @@ class Script:
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-FETCH, TOUCH, RENEW = map(Script, ("fetch", "touch", "renew"))
-ACQUIRE, RELEASE = (Script("hand_over", name) for name in ("acquire", "release"))
+TOUCH, RENEW = map(Script, ("touch", "renew"))
+FETCH = Script("record", "fetch")
+ACQUIRE = Script("record", "hand_over", "acquire")
+RELEASE = Script("hand_over", "release")
 CREATE = Script("news", "user_index", "create")
 COMMIT = Script("news", "hand_over", "user_index", "commit")
 DELETE = Script("news", "delete")
-RECORDS_OF, SIDS_OF, FORGET = map(Script, ("records_of", "sids_of", "forget"))
+RECORDS_OF = Script("record", "records_of")
+SIDS_OF, FORGET = map(Script, ("sids_of", "forget"))
 REMEMBER = Script("news", "user_index", "remember")
 SCRIPTS = (
     *(FETCH, CREATE, COMMIT, DELETE, ACQUIRE, RENEW, RELEASE, TOUCH),
     *(RECORDS_OF, SIDS_OF, FORGET, REMEMBER),
 )
 
+# Numbers in one string: as arguments and replies of their own each would cost as much as ten here.
+_READ = Struct("<9d")
+_WRITTEN = Struct("<5B5d")
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
 
 
 def read_record(name: str, sid: str, reply: list[Any]) -> Record:
-    """Return the record that a script has read.
+    """Return the record that a script has read, as lua/record.lua answers it.
 
     Raises:
         RecordUnreadable: The fields are not ours.
     """
+    _, numbers, secret_hash, payload, previous, user = reply
+    if secret_hash is None or payload is None or previous is None:
+        raise RecordUnreadable("fields are missing")
+    version, now, expires, created, seen, deadline, rotated, until, reads = _READ.unpack(numbers)
     try:
-        now, ttl, version, secret_hash, payload, created, seen, deadline, rotated = reply[:9]
-        previous, until, reads, user = reply[9:]
-        now = int(now)
-        if secret_hash is None or payload is None or previous is None:
-            raise RecordUnreadable("fields are missing")
-        # By position: this is on the way of every request, and names cost a third more.
-        return Record(
-            name,
-            sid,
-            int(version),
-            secret_hash,
-            payload,
-            int(created) / 1000,
-            int(seen) / 1000,
-            (now + int(ttl)) / 1000,
-            int(deadline) / 1000 if deadline else None,
-            int(rotated) / 1000,
-            previous,
-            int(until) / 1000,
-            reads == b"1",
-            unmark(user),
-            now / 1000,
-        )
-    except (TypeError, ValueError, OverflowError) as error:
+        user_key = unmark(user)
+    except UnicodeDecodeError as error:
         raise RecordUnreadable("the hash has not our fields") from error
+    # By position: this is on the way of every request, and names cost a third more.
+    return Record(
+        name,
+        sid,
+        int(version),
+        secret_hash,
+        payload,
+        created,
+        seen,
+        expires,
+        deadline or None,
+        rotated,
+        previous,
+        until,
+        reads == 1,
+        user_key,
+        now,
+    )
+
+
+def written(draft: Draft, release: bool, seconds: float) -> bytes:
+    """Return the numbers of a write, packed as lua/commit.lua takes them."""
+    return _WRITTEN.pack(
+        draft.payload is not None,
+        draft.renew,
+        draft.rotated,
+        draft.previous_reads,
+        release,
+        draft.version,
+        draft.ttl,
+        inf if draft.lifetime is None else draft.lifetime,
+        draft.grace,
+        seconds,
+    )
 
 
 def read_admission(reply: Any) -> Admission:

@@ -1,7 +1,7 @@
 -- Reads a user's sessions, those that began first at the front. KEYS[1]: the index.
 -- ARGV: user, prefix of sessions, how many at once, then sids; without any, those of the index.
 -- What the index names wrongly is taken out of it. Answers a list of the sids that were too many,
--- then for each that is the user's {sid, now, ttl, fields...} in milliseconds.
+-- then for each that is the user's {sid, record...}.
 local index, most = KEYS[1], tonumber(ARGV[3])
 local sids, found = {unpack(ARGV, 4)}, {{}}
 if #sids == 0 then sids = redis.call('ZRANGE', index, 0, -1) end
@@ -14,7 +14,7 @@ for i, sid in ipairs(sids) do
   if not f then
     found[1][i - most] = sid
   elseif f[11] == ARGV[1] then
-    found[#found + 1] = {sid, now, redis.call('PTTL', key), unpack(f, 1, 11)}
+    found[#found + 1] = record(sid, key, f, now) or nil
   else
     redis.call('ZREM', index, sid)
   end
