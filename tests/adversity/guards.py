@@ -270,7 +270,7 @@ GUARDS = [
     Guard(
         "a cookie is not stored by caches",
         "exchange.py",
-        'headers[_CACHE] = _NO_STORE',
+        "headers[_CACHE] = _NO_STORE",
         "pass",
         "test_attack_caches.py::no_cookie_of and memory-careless",
     ),
