@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from ..errors import SessionUnavailable
 from ..record import Record
@@ -12,44 +11,49 @@ from .base import BoundInterface
 from .fan_out import FanOut
 from .guard import BoundGuard
 
-ReadCookie = Callable[[str], str | None]
-RoomFor = Callable[[str], int]
-
 
 class BoundFanOut(FanOut):
     """A fan-out for one request, whose cookies are interfaces too."""
 
-    def __init__(
-        self,
-        shared: FanOut,
-        name: str,
-        cookie_name: str,
-        read: ReadCookie,
-        room: RoomFor | None = None,
-    ) -> None:
-        """Bind each interface that lives in a cookie; the others are shared as they are."""
+    def __init__(self, shared: FanOut, name: str, cookie_name: str) -> None:
+        """Share all of `shared`; what lives in a cookie is then to be bound.
+
+        Args:
+            shared: The fan-out of all requests.
+            name: Name of the session.
+            cookie_name: Name of its cookie, over https.
+        """
         self._on_error, self._background = shared._on_error, shared._background
         self._leased, self._indexed = shared._leased, shared._indexed
         self._telling, self.has_others = shared._telling, shared.has_others
         self.is_shared, self.never_waits = shared.is_shared, shared.never_waits
         self.is_repeatable = shared.is_repeatable
-        self.lives_in_cookie = False  # what did is bound now
         self._master, self._target = shared._master, shared._target
+        self._all_others = self._others = shared._all_others
+        self.lives_in_cookie = self.master_lives_in_cookie = False  # what does is bound below
+        self._name, self._cookie_name = name, cookie_name
         self._own: BoundInterface | None = None
         self._cookies: list[tuple[str, BoundInterface]] = []
-        others = shared._all_others
-        for place, suffix in shared._suffixes.items():
-            unbound = self._target if place == 0 else others[place - 1].interface
-            left = None if room is None else partial(room, suffix)
-            bound = unbound.bind(name, cookie_name + suffix, read(suffix), left)
-            self._cookies.append((suffix, bound))
-            if place == 0:
-                self._own = self._target = bound
-            else:
-                guard = BoundGuard(others[place - 1], bound)
-                others = [*others[: place - 1], guard, *others[place:]]
-        self._all_others = self._others = others
-        self.master_lives_in_cookie = self._own is not None
+
+    def bind(self, place: int, suffix: str, value: str | None, room: Callable[[], int]) -> None:
+        """Bind an interface to the request's cookie.
+
+        Args:
+            place: As in `FanOut.suffixes`.
+            suffix: What the name of its cookie ends with.
+            value: The cookie's value; None if none came.
+            room: See `LivesInCookie.bind`.
+        """
+        others, cookie_name = self._all_others, self._cookie_name + suffix
+        unbound = self._target if place == 0 else others[place - 1].interface
+        bound = unbound.bind(self._name, cookie_name, value, room)
+        self._cookies.append((suffix, bound))
+        if place == 0:
+            self._own = self._target = bound
+            self.master_lives_in_cookie = True
+        else:
+            guard = BoundGuard(others[place - 1], bound)
+            self._all_others = self._others = [*others[: place - 1], guard, *others[place:]]
 
     def require_newest(self, record: Record | None) -> None:
         """See `FanOut.require_newest`."""

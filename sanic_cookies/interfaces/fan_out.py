@@ -58,6 +58,7 @@ class FanOut:
 
     Attributes:
         lives_in_cookie: Some interface has to be bound to a request: see `BoundFanOut`.
+        suffixes: What their cookies' names end with, by place: 0 for the master, then the others.
         master_lives_in_cookie: The session's cookie holds the session itself.
         is_shared: Processes see each other's sessions and locks.
         has_others: There are interfaces beside the master.
@@ -100,7 +101,7 @@ class FanOut:
         self._target: Any = master
         self._all_others = [self._guard(each, is_master=False) for each in others]
         # Asked for here, once: to ask a class for a protocol takes longer than to open a cookie.
-        self._suffixes = {
+        self.suffixes = {
             place: _suffix(place)
             for place, each in enumerate(self.interfaces)
             if isinstance(each, LivesInCookie)
@@ -109,13 +110,13 @@ class FanOut:
         self._others = [
             guard
             for place, guard in enumerate(self._all_others, start=1)
-            if place not in self._suffixes
+            if place not in self.suffixes
         ]
         # Everything above treats all masters alike.
         self._leased = master if isinstance(master, SupportsLease) else None
         self._indexed = master if isinstance(master, SupportsIndex) else None
         self._telling = master if isinstance(master, SupportsNews) else None
-        self.lives_in_cookie = bool(self._suffixes)
+        self.lives_in_cookie = bool(self.suffixes)
         self.is_shared = self._leased is not None
         self.has_others = bool(self._all_others)
         self.never_waits = self._master.never_waits and not self.has_others

@@ -146,11 +146,14 @@ class SessionReader(SessionLifetime):
 
     def _bound(self) -> BoundFanOut:
         """Return the store, bound to this request's own cookies."""
-        spec, name = self._runtime.settings.cookie, self._runtime.settings.name
-        read = lambda suffix: self._only(self._exchange.received(spec, suffix))  # noqa: E731
-        # Not by way of `self`, who holds the store: that would be a cycle in each request.
-        room = partial(self._exchange.room, spec)
-        return BoundFanOut(self._store, name, spec.full_name(True), read, room)
+        store, settings, exchange = self._store, self._runtime.settings, self._exchange
+        spec = settings.cookie
+        bound = BoundFanOut(store, settings.name, spec.full_name(True))
+        for place, suffix in store.suffixes.items():
+            value = self._only(exchange.received(spec, suffix))
+            # Not by way of `self`, who holds the store: that would be a cycle in each request.
+            bound.bind(place, suffix, value, partial(exchange.room, spec, suffix))
+        return bound
 
     def _only(self, values: list[str]) -> str | None:
         """Return the one value; two of a name mean that somebody else set one of them."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from proxy import ToxicProxy
 from sanic_cookies.background import Background
+from sanic_cookies.cookies import MAX_COOKIE_BYTES
 from sanic_cookies.errors import SessionStoreError
 from sanic_cookies.interfaces import InCookieEncrypted, InMemory, Redis
 from sanic_cookies.interfaces import fan_out as fan_outs
@@ -87,7 +88,10 @@ async def pair(
                 stores.append(await enter(postgres(database_url, await enter(table(database)))))
             else:
                 stores.append(InCookieEncrypted(KEY))
-        fan = BoundFanOut(fan_out(*stores), "contract", "session", lambda suffix: None)
+        shared = fan_out(*stores)
+        fan = BoundFanOut(shared, "contract", "session")
+        for place, suffix in shared.suffixes.items():
+            fan.bind(place, suffix, None, lambda: MAX_COOKIE_BYTES)
         yield Pair(fan, *fan.interfaces)
 
 
