@@ -26,8 +26,6 @@ from msgspec import Struct
 from .errors import SessionLockTimeout
 from .timers import Bell, Timer, Timers, TimersByLength
 
-Key: TypeAlias = tuple[str, str]
-
 
 class Gift(Protocol):
     """What a holder leaves for the next one."""
@@ -40,7 +38,7 @@ class Hold(Struct, eq=False):
     """The right to be inside one session.
 
     Attributes:
-        key: Which session.
+        sid: Which session.
         who: Hash of the secret that its owner presented.
         label: What its owner called itself.
         lost: The hold ended before its owner gave it up: nothing may be written any more.
@@ -49,7 +47,7 @@ class Hold(Struct, eq=False):
     """
 
     _table: LockTable  # which alone makes holds
-    key: Key
+    sid: str
     who: bytes
     label: str
     lost: bool = False
@@ -154,7 +152,7 @@ class LockTable:
 
     def __init__(self) -> None:
         """Make an empty table."""
-        self._holds: dict[Key, Hold] = {}
+        self._holds: dict[str, Hold] = {}
         self.timers = TimersByLength()
 
     def __len__(self) -> int:
@@ -166,34 +164,34 @@ class LockTable:
         """How many requests wait for a lock now."""
         return sum(len(hold.queue or ()) for hold in self._holds.values())
 
-    def holder(self, key: Key) -> bytes | None:
-        """Return what the holder of `key` presented; None if it is free."""
-        hold = self._holds.get(key)
+    def holder(self, sid: str) -> bytes | None:
+        """Return what the holder of `sid` presented; None if it is free."""
+        hold = self._holds.get(sid)
         return None if hold is None else hold.who
 
-    def next_in_line(self, key: Key) -> bytes | None:
-        """Return what the longest waiter for `key` presented; None if nobody waits."""
-        hold = self._holds.get(key)
+    def next_in_line(self, sid: str) -> bytes | None:
+        """Return what the longest waiter for `sid` presented; None if nobody waits."""
+        hold = self._holds.get(sid)
         if hold is not None and hold.queue:
             for waiter in hold.queue:
                 if not waiter.future.done():
                     return waiter.who
         return None
 
-    def acquire_free(self, key: Key, who: bytes, label: str = "") -> Hold | None:
+    def acquire_free(self, sid: str, who: bytes, label: str = "") -> Hold | None:
         """Take the lock if nobody has it; None if somebody has."""
-        if key in self._holds:
+        if sid in self._holds:
             return None
-        hold = self._holds[key] = Hold(self, key, who, label)
+        hold = self._holds[sid] = Hold(self, sid, who, label)
         return hold
 
     async def acquire(
-        self, key: Key, who: bytes, *, timeout: float, max_waiters: int, label: str = ""
+        self, sid: str, who: bytes, *, timeout: float, max_waiters: int, label: str = ""
     ) -> Hold:
         """Wait for the turn, `timeout` seconds at most.
 
         Args:
-            key: Session name and sid.
+            sid: Its public id.
             who: Hash of the secret that is presented.
             timeout: Seconds to wait.
             max_waiters: How many may wait with the same `who`; one more is refused at once.
@@ -202,21 +200,21 @@ class LockTable:
         Raises:
             SessionLockTimeout: The turn did not come, or too many wait already.
         """
-        hold = self.acquire_free(key, who, label)
+        hold = self.acquire_free(sid, who, label)
         if hold is not None:
             return hold
-        holder = self._holds[key]
+        holder = self._holds[sid]
         if holder.queue is None:
             holder.queue = deque()
         if sum(each.who == who for each in holder.queue) >= max_waiters:
             raise SessionLockTimeout(f"{max_waiters} wait already, {holder}")
         waiter = Waiter(asyncio.get_running_loop().create_future(), who, label)
-        return await self._wait(key, holder.queue, waiter, timeout)
+        return await self._wait(sid, holder.queue, waiter, timeout)
 
-    async def _wait(self, key: Key, queue: deque[Waiter], waiter: Waiter, timeout: float) -> Hold:
+    async def _wait(self, sid: str, queue: deque[Waiter], waiter: Waiter, timeout: float) -> Hold:
         loop = asyncio.get_running_loop()
         queue.append(waiter)
-        timer = loop.call_later(timeout, self._give_up, key, waiter.future)
+        timer = loop.call_later(timeout, self._give_up, sid, waiter.future)
         try:
             return await waiter.future
         except BaseException:
@@ -231,9 +229,9 @@ class LockTable:
         finally:
             timer.cancel()
 
-    def _give_up(self, key: Key, future: asyncio.Future[Hold]) -> None:
+    def _give_up(self, sid: str, future: asyncio.Future[Hold]) -> None:
         if not future.done():
-            future.set_exception(SessionLockTimeout(str(self._holds[key])))
+            future.set_exception(SessionLockTimeout(str(self._holds[sid])))
 
     def hand_over(self, hold: Hold, gift: Gift | None) -> bool:
         """Pass what `hold` held to the next in line; nothing happens if it holds no more.
@@ -241,16 +239,16 @@ class LockTable:
         Returns:
             Whether the next in line got the gift.
         """
-        key, queue = hold.key, hold.queue
-        if self._holds.get(key) is not hold:
+        sid, queue = hold.sid, hold.queue
+        if self._holds.get(sid) is not hold:
             return False
         while queue:
             waiter = queue.popleft()
             if not waiter.future.done():
                 fits = waiter.who == hold.who
-                heir = self._holds[key] = Hold(self, key, waiter.who, waiter.label)
+                heir = self._holds[sid] = Hold(self, sid, waiter.who, waiter.label)
                 heir.queue, heir.gift = queue, gift if fits else None
                 waiter.future.set_result(heir)
                 return fits
-        del self._holds[key]
+        del self._holds[sid]
         return False

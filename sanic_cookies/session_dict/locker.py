@@ -18,7 +18,7 @@ from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
 from ..interfaces.guard import Budget
-from ..locks import Hold, Key
+from ..locks import Hold
 from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
@@ -45,7 +45,7 @@ class SessionLocker(SessionReader):
         credential = self._located_credential()
         if credential is None:
             return False
-        return self._runtime.locks.holder(self._key(credential)) is not None
+        return self._runtime.locks.holder(credential.sid) is not None
 
     async def _wait_at_gate(self) -> None:
         """Let one task of this request in at a time; whoever leaves lets the longest waiter in."""
@@ -77,14 +77,14 @@ class SessionLocker(SessionReader):
         if self._exchange.begun:
             self._count_anew()
         runtime, label, began = self._runtime, self._exchange.label, time.monotonic()
-        meter, key, who = runtime.meter, self._key(credential), credential.secret_hash
+        meter = runtime.meter
         if meter is not None:
             meter.entering(1)
         try:
-            hold = runtime.locks.acquire_free(key, who, label)
+            hold = runtime.locks.acquire_free(credential.sid, credential.secret_hash, label)
             contended = hold is None
             if hold is None:
-                hold = await self._queue(key, credential, label)
+                hold = await self._queue(credential, label)
                 if hold is None:
                     return
             try:
@@ -105,16 +105,16 @@ class SessionLocker(SessionReader):
                 meter.entering(-1)
         self._entered(hold, contended, began)
 
-    async def _queue(self, key: Key, credential: Credential, label: str) -> Hold | None:
+    async def _queue(self, credential: Credential, label: str) -> Hold | None:
         """Wait for the lock; return None if the session is not ours, and so no lock either."""
         settings, locks = self._runtime.settings, self._runtime.locks
-        if locks.holder(key) != credential.secret_hash:
+        if locks.holder(credential.sid) != credential.secret_hash:
             # Not the secret that the holder came with: prove yours before you may queue.
             self._judge(await self._fetch(credential))
             if self._status is not LIVE:
                 return None
         return await locks.acquire(
-            key,
+            credential.sid,
             credential.secret_hash,
             timeout=settings.lock_timeout,
             max_waiters=settings.max_waiters,
@@ -262,7 +262,7 @@ class SessionLocker(SessionReader):
             return False  # nobody is there to have it
         if lease is None or credential is None or lease.passes + 1 >= LOCAL_PASS:
             return False
-        return self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash
+        return self._runtime.locks.next_in_line(credential.sid) == credential.secret_hash
 
     def _bequeath_nothing(self) -> None:
         """Have the next block ask the store: of a write without answer nobody knows what became."""
@@ -330,6 +330,3 @@ class SessionLocker(SessionReader):
             error.detail,
         )
         self._runtime.emit("timed_out", sid=sid, route=label, reason=error.detail)
-
-    def _key(self, credential: Credential) -> Key:
-        return self._runtime.settings.name, credential.sid

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from sanic_cookies.background import Background
 from sanic_cookies.errors import SessionLockTimeout
-from sanic_cookies.locks import Hold, Key, LockTable
+from sanic_cookies.locks import Hold, LockTable
 
-KEY: Key = ("session", "a" * 22)
+SID = "a" * 22
 OWNER, STRANGER = b"owner", b"stranger"
 
 
@@ -30,12 +30,12 @@ def acquire(
     table: LockTable,
     who: bytes = OWNER,
     *,
-    key: Key = KEY,
+    sid: str = SID,
     timeout: float = 30.0,
     max_waiters: int = 16,
     label: str = "",
 ) -> Coroutine[Any, Any, Hold]:
-    return table.acquire(key, who, timeout=timeout, max_waiters=max_waiters, label=label)
+    return table.acquire(sid, who, timeout=timeout, max_waiters=max_waiters, label=label)
 
 
 async def waiting(table: LockTable, **options: Any) -> asyncio.Task[Hold]:
@@ -62,22 +62,22 @@ async def test_a_free_session_is_given_at_once(table: LockTable) -> None:
         step.send(None)
     hold = done.value.value
 
-    assert OWNER == hold.who == table.holder(KEY)
+    assert OWNER == hold.who == table.holder(SID)
     assert not hold.lost
     assert len(table) == 1
 
     hold.release()
 
     assert len(table) == 0
-    assert table.holder(KEY) is None
+    assert table.holder(SID) is None
 
 
 async def test_sessions_do_not_wait_for_each_other(table: LockTable) -> None:
-    """Another sid, and the same sid under another session's name, have locks of their own."""
-    keys: list[Key] = [KEY, ("session", "b" * 22), ("auth_session", KEY[1])]
-    holds = [await acquire(table, key=key, timeout=0.001) for key in keys]
+    """Another sid, and the same sid in the table of another `Session`, have locks of their own."""
+    places = [(table, SID), (table, "b" * 22), (LockTable(), SID)]
+    holds = [await acquire(each, sid=sid, timeout=0.001) for each, sid in places]
 
-    assert len(table) == 3
+    assert len(table) == 2
 
     for hold in holds:
         hold.release()
@@ -107,7 +107,7 @@ async def test_nobody_slips_in_between_release_and_turn(table: LockTable) -> Non
     task = await waiting(table, who=b"first")
     hold.release()
 
-    assert table.holder(KEY) == b"first"
+    assert table.holder(SID) == b"first"
 
     late = await waiting(table, who=b"late")
     first = await task
@@ -129,7 +129,7 @@ async def test_a_second_release_does_nothing(table: LockTable) -> None:
     hold.lose()
 
     assert not second.lost
-    assert table.holder(KEY) == OWNER
+    assert table.holder(SID) == OWNER
 
     second.release()
     second.release()
@@ -280,11 +280,11 @@ async def test_what_a_holder_leaves_goes_to_the_next_with_the_same_secret(
     hold, gift = await acquire(table), Gift()
     task = await waiting(table)
 
-    assert table.next_in_line(KEY) == OWNER
+    assert table.next_in_line(SID) == OWNER
     hold.release(gift)
     assert (await task).take_gift() is gift
     assert task.result().take_gift() is None
-    assert table.next_in_line(KEY) is None
+    assert table.next_in_line(SID) is None
     assert gift.dropped == 0
 
 
@@ -337,12 +337,12 @@ async def test_holds_of_one_length_share_a_timer(table: LockTable) -> None:
 
 async def test_without_a_name_given_a_holder_has_none(table: LockTable) -> None:
     """The label is optional, and empty then, however the lock is taken."""
-    free = table.acquire_free(KEY, OWNER)
+    free = table.acquire_free(SID, OWNER)
     assert free is not None
     assert free.label == ""
     free.release()
 
-    hold = await table.acquire(KEY, OWNER, timeout=1, max_waiters=1)
+    hold = await table.acquire(SID, OWNER, timeout=1, max_waiters=1)
 
     assert hold.label == ""
     hold.release()
@@ -353,7 +353,7 @@ async def test_a_stranger_is_left_nothing(table: LockTable) -> None:
     hold, gift = await acquire(table), Gift()
     task = await waiting(table, who=STRANGER)
 
-    assert table.next_in_line(KEY) == STRANGER
+    assert table.next_in_line(SID) == STRANGER
     hold.release(gift)
     assert (await task).take_gift() is None
     assert gift.dropped == 1
@@ -389,12 +389,12 @@ async def test_a_gift_is_dropped_if_the_last_one_is_cancelled_in_his_tick(
 
 async def test_the_next_in_line_is_one_who_still_waits(table: LockTable) -> None:
     """Somebody who was cancelled and has not noticed yet is in line no more."""
-    assert table.next_in_line(KEY) is None
+    assert table.next_in_line(SID) is None
     hold = await acquire(table)
     gone, stays = await waiting(table), await waiting(table, who=STRANGER)
     gone.cancel()
 
-    assert table.next_in_line(KEY) == STRANGER
+    assert table.next_in_line(SID) == STRANGER
 
     hold.release()
     (await stays).release()
@@ -414,7 +414,7 @@ async def test_max_hold_ends_a_hold_and_lets_the_next_in(table: LockTable) -> No
 
     hold.release()
 
-    assert table.holder(KEY) is not None
+    assert table.holder(SID) is not None
     second.release()
     assert len(table) == 0
 
@@ -432,7 +432,7 @@ async def test_a_release_in_time_disarms_max_hold(table: LockTable) -> None:
 
     assert not hold.lost
     assert not second.lost
-    assert table.holder(KEY) == OWNER
+    assert table.holder(SID) == OWNER
 
 
 class Renewal:
@@ -513,22 +513,22 @@ class Crowd:
 
     def __init__(self, table: LockTable) -> None:
         self.table = table
-        self.inside: dict[Key, object] = {}
+        self.inside: dict[str, object] = {}
         self.entered = 0
 
-    async def visit(self, key: Key, who: bytes, *, stay: int, timeout: float) -> None:
+    async def visit(self, sid: str, who: bytes, *, stay: int, timeout: float) -> None:
         """Go in, stay for so many turns of the loop, come out."""
-        hold = await self.table.acquire(key, who, timeout=timeout, max_waiters=1_000_000)
+        hold = await self.table.acquire(sid, who, timeout=timeout, max_waiters=1_000_000)
         me = object()
         try:
-            assert key not in self.inside, "two holders"
-            self.inside[key] = me
+            assert sid not in self.inside, "two holders"
+            self.inside[sid] = me
             self.entered += 1
             for _ in range(stay):
                 await asyncio.sleep(0)
-                assert self.inside[key] is me, "two holders"
+                assert self.inside[sid] is me, "two holders"
         finally:
-            del self.inside[key]
+            del self.inside[sid]
             hold.release()
 
 
@@ -536,9 +536,9 @@ async def test_ten_thousand_visits_with_cancellations(table: LockTable) -> None:
     """Never two holders, nobody forgotten, the table empty at the end."""
     dice, crowd, tasks = random.Random(7), Crowd(table), []
     for _ in range(10_000):
-        key: Key = ("session", str(dice.randrange(5)))
+        sid = str(dice.randrange(5))
         timeout = dice.choice([0.0, 0.001, 60.0, 60.0, 60.0])
-        visit = crowd.visit(key, dice.randbytes(1), stay=dice.randrange(3), timeout=timeout)
+        visit = crowd.visit(sid, dice.randbytes(1), stay=dice.randrange(3), timeout=timeout)
         tasks.append(asyncio.create_task(visit))
         if dice.random() < 0.3:
             dice.choice(tasks).cancel()
