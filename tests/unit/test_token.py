@@ -126,8 +126,8 @@ def test_an_empty_hash_equals_nothing() -> None:
 
 # What two requests have presented, compared with each other: no secret of the store's is in it.
 AMONG_REQUESTS = {
-    "locks.holder(key) != credential.secret_hash",
-    "self._runtime.locks.next_in_line(self._key(credential)) == credential.secret_hash",
+    "locks.holder(credential.sid) != credential.secret_hash",
+    "self._runtime.locks.next_in_line(credential.sid) == credential.secret_hash",
 }
 
 
