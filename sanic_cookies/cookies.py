@@ -177,13 +177,18 @@ def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
 
 def _values(headers: Iterable[bytes], name: str) -> list[str]:
     find = _finder(name)
-    return [value.strip(_BLANK).decode("latin-1") for header in headers for value in find(header)]
+    return [
+        value.strip(_BLANK).decode("latin-1") for header in headers for value in find(b";" + header)
+    ]
 
 
 @lru_cache(maxsize=64)
 def _finder(name: str) -> Callable[[bytes], list[bytes]]:
-    """Return what finds the values of one cookie; its bare name, without "=", has an empty one."""
-    named = rb"(?:\A|;)[ \t]*" + re.escape(name.encode())
+    """Return what finds the values of one cookie; its bare name, without "=", has an empty one.
+
+    Each cookie is to begin with ";", the first too: so the search jumps from one to the next.
+    """
+    named = rb";[ \t]*" + re.escape(name.encode())
     return re.compile(named + rb"[ \t]*(?:=([^;]*)|(?=;|\Z))").findall
 
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 from weakref import ref
 
+from multidict import istr
+
 from .cookies import (
     COOKIE_SIGNS,
     MAX_COOKIE_BYTES,
@@ -31,9 +33,13 @@ _LOOPBACK = re.compile(
     r"((?:[a-z0-9.-]+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?|::1",
     re.ASCII | re.IGNORECASE,
 )
-_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via")
+# Names of headers are `istr`: any other string is made lower case at each look into the headers.
+_PROXY_HEADERS = tuple(
+    map(istr, ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via"))
+)
 # Settings of Sanic by which a request's scheme and host are not what the connection says.
 _REWRITERS = ("SERVER_NAME", "REAL_IP_HEADER", "PROXIES_COUNT", "FORWARDED_SECRET")
+_HOST, _COOKIE = istr("host"), istr("cookie")
 _SET_COOKIE, _CACHE, _VARY = map(HeaderName, ("set-cookie", "cache-control", "vary"))
 _CLEAR = HeaderName("clear-site-data")
 _BY_COOKIE, _NO_STORE = HeaderText("Cookie"), HeaderText("no-store")
@@ -119,7 +125,7 @@ class Exchange:
             else:
                 # What `scheme` and `host` would say, without their search for proxies.
                 is_tls = self._connection is not None and self._connection.ssl
-                self._secure = is_tls or not _is_loopback(self._headers.get("host", ""))
+                self._secure = is_tls or not _is_loopback(self._headers.get(_HOST, ""))
         return self._secure
 
     def goes_secure(self, spec: CookieSpec) -> bool:
@@ -136,7 +142,7 @@ class Exchange:
         return values_in_headers(self._cookie_headers(), name)
 
     def _cookie_headers(self) -> Iterable[str]:
-        headers: Iterable[str] = self._headers.getall("cookie", ())
+        headers: Iterable[str] = self._headers.getall(_COOKIE, ())
         return headers
 
     def room(self, spec: CookieSpec, suffix: str = "") -> int:
