@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha1
 from math import inf
 from pathlib import Path
@@ -99,8 +100,9 @@ def read_admission(reply: Any) -> Admission:
     return _ADMISSIONS[reply]
 
 
+@lru_cache
 def ms(seconds: float) -> int:
-    """Return whole milliseconds, at least one of what is more than nothing."""
+    """Return whole milliseconds, at least one of what is more than nothing; settings, mostly."""
     return max(1, round(seconds * 1000)) if seconds > 0 else 0
 
 
