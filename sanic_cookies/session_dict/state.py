@@ -1,8 +1,9 @@
 """All that the session of one request remembers, in one place; what is done with it stands above.
 
-In slots, not in a dict: Python (3.11) finds those at once, whereas of a class with more than thirty
-attributes each instance gets a dict of its own, and what stands on the class alone is searched for
-each time. That was a tenth of what a locked write took.
+In slots, not in a dict: there Python 3.11 finds each at once. Of a class with more than thirty
+attributes each instance gets a dict of its own in the end, and what stands on the class alone is
+searched for at each use: both together were a tenth of what a locked write took. And an attribute
+that a handler makes up, which would be lost with the request, is refused.
 """
 
 from __future__ import annotations

@@ -69,6 +69,21 @@ def take(step: tuple[str, str, Any], mapping: MutableMapping[str, Any]) -> Any:
         return KeyError
 
 
+class Cart(SessionDict):
+    """A session with something of its own."""
+
+    coupon = ""
+
+
+def test_an_attribute_is_no_key(anonymous: SessionDict) -> None:
+    """What would be lost with the request is refused; a class of the app's own may keep things."""
+    with pytest.raises(AttributeError):
+        anonymous.coupon = "SPRING"
+    cart: Any = a_session(store_factory=Cart)
+    cart.coupon = "SPRING"
+    assert (cart.coupon, dict(cart)) == ("SPRING", {})
+
+
 @given(st.lists(STEPS, max_size=20))
 def test_a_session_behaves_like_a_dict(steps: list[tuple[str, str, Any]]) -> None:
     """Whatever is done to it, the outcome is a dict's, except which item `popitem` takes."""
