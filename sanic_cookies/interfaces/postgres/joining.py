@@ -46,9 +46,9 @@ class Joiner:
             step: Name of the step.
             args: Arguments of its plain statement, name and id of the session first.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._begin(loop)
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self._begin_anew()
         answer: asyncio.Future[Any] = loop.create_future()
         request = args, answer
         self._queue.add(step, request)
@@ -79,11 +79,16 @@ class Joiner:
             refuse(self._queue.answers(), ConnectionError("the interface was closed"))
         self._loop = None
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have nothing to do on a loop, whatever is left on another."""
-        self._loop, self._queue, self._lanes, self._watch = loop, Queue(self.steps), [], None
+    def _begin_anew(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, and have nothing to do on it, whatever is left on the former.
+
+        Not asked for each request which loop runs: see `Timers`.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        self._queue, self._lanes, self._watch = Queue(self.steps), [], None
         for _ in range(LANES):
             self._add_lane()
+        return loop
 
     def _free_lane(self) -> Lane | None:
         """Return a lane that is free, with a connection if there is such a one."""
