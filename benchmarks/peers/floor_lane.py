@@ -48,9 +48,14 @@ class Lane:
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
 
+    async def connect(self) -> None:
+        """Connect; to be awaited before anybody asks."""
+        self._loop = asyncio.get_running_loop()
+        await self._connected()
+
     async def execute(self, statement: str) -> None:
         """Run another statement, while nobody asks yet."""
-        await (await self._connected()).execute(statement)
+        await self._connection.execute(statement)
 
     async def close(self) -> None:
         """Finish what is under way, and leave nothing behind."""
@@ -61,10 +66,10 @@ class Lane:
 
     def ask(self, *args: Any) -> asyncio.Future[Any]:
         """Return what the answer is awaited by: a row, or None where there is none."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append((args, answer))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = self._loop.create_task(self._run())
         return answer
 
     async def _run(self) -> None:

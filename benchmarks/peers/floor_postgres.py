@@ -74,16 +74,19 @@ def make_app(url: str) -> Sanic:
     # need not wait for the disk.
     create, commit = Lane(url, CREATE), Lane(url, COMMIT)
     read_one, acquire = Lane(url, READ), Lane(url, ACQUIRE, give_up, synchronous_commit="off")
+    lanes = acquire, commit, create, read_one  # in this order: what is taken last is given up yet
 
     @app.before_server_start
     async def begin(app: Sanic) -> None:
         nonlocal turns
         turns = floor.Turns()
+        for lane in lanes:
+            await lane.connect()
         await create.execute(TABLE)
 
     @app.after_server_stop
     async def end(app: Sanic) -> None:
-        for lane in (acquire, commit, create, read_one):
+        for lane in lanes:
             await lane.close()
 
     async def acquired(sid: str, secret_hash: bytes, token: str) -> str:

@@ -352,7 +352,7 @@ async def test_a_read_is_one_trip_and_a_write_two(kind: str, url: str) -> None:
     async with counting(url) as counter, browsing(kind, counter.address) as browser:
         trips = []
         for path in ("/read", "/write"):
-            await browser.get(path)  # after which Postgres has connections, and their statements
+            await browser.get(path)  # after which Postgres has parsed the statements
             before = counter.trips
             await browser.get(path)
             trips.append(counter.trips - before)
@@ -439,6 +439,7 @@ async def test_who_asks_together_is_answered_apart(database_url: str) -> None:
     missed: list[Any] = []
     statement = f"SELECT n, a ->> 0 FROM {ASKED} WHERE a ->> 0 <> 'nothing' ORDER BY n DESC"
     lane = Lane(database_url, statement, lambda *args: missed.append(args))
+    await lane.connect()
     first = lane.ask("first")
     await asyncio.sleep(0)  # on its way
     first.cancel()
@@ -481,7 +482,7 @@ async def test_a_lease_that_comes_too_late_is_given_up(database_url: str) -> Non
         connected(database_url) as other,
     ):
         await browser.get("/start")
-        await browser.get("/write")  # connects
+        await browser.get("/write")  # so that the server has parsed what gives up
         async with holder.transaction():
             now = await holder.fetchval("SELECT now()")
             await holder.execute("SELECT FROM floor WHERE sid = $1 FOR UPDATE", sid_of(browser))
@@ -502,6 +503,8 @@ async def test_two_processes_never_wait_for_each_other(database_url: str) -> Non
     """Whatever the order in which each of them is asked for the same sessions."""
     lanes = [Lane(database_url, floor_postgres.ACQUIRE) for _ in range(2)]
     create = Lane(database_url, floor_postgres.CREATE)
+    for lane in (*lanes, create):
+        await lane.connect()
     await create.execute(floor_postgres.TABLE)
     sids = [f"{number}:{id(create)}" for number in range(64)]
     await asyncio.gather(*(create.ask(sid, b"", Raw(b"{}")) for sid in sids))
