@@ -84,15 +84,15 @@ GUARDS = [
     Guard(
         "names are compared byte for byte",
         "cookies.py",
-        r'named = rb"(?:\A|;)[ \t]*"',
-        r'named = rb"(?:\A|;)[^\w;]*"',
+        r'named = rb";[ \t]*"',
+        r'named = rb";[^\w;]*"',
         "test_attack_headers.py::no_space",
     ),
     Guard(
         "names are compared in full",
         "cookies.py",
-        r'named = rb"(?:\A|;)[ \t]*" + re.escape(name.encode())',
-        r'named = rb"(?i)(?:\A|;)[^;=]*" + re.escape(name.encode().removeprefix(b"__Host-"))',
+        r'named = rb";[ \t]*" + re.escape(name.encode())',
+        r'named = rb"(?i);[^;=]*" + re.escape(name.encode().removeprefix(b"__Host-"))',
         "test_attack_headers.py::forged_name and memory",
     ),
     Guard(
