@@ -55,6 +55,11 @@ _COOKIE_LINE = len("\r\nCookie: ") + 1  # and Sanic wants a head shorter than it
 _REST_OF_HEAD = 2048  # of a browser's request: its address, referrer, and what it says of itself
 
 
+def is_rewritten(app: Any) -> bool:
+    """Say whether a setting of `app` makes a request's scheme or host another one."""
+    return any(map(app.config.get, _REWRITERS))
+
+
 class Response(Protocol):
     """What is needed of a response: any of Sanic's has it, streams included."""
 
@@ -76,23 +81,41 @@ class Exchange:
         is_websocket: There will be no response that could carry a cookie.
     """
 
-    # Made for each request that asks for a session: what has not been set yet stands on the class.
-    accessed = False
-    begun = False
-    budget: Budget | None = None
-    route: Any = None
-    is_websocket = False
-    _outgoing: dict[str, SetCookie] | None = None
-    _secure: bool | None = None
-    _unwanted: tuple[str, ...] = ()
+    __slots__ = (
+        "_app",
+        "_connection",
+        "_head",
+        "_headers",
+        "_is_rewritten",
+        "_outgoing",
+        "_request",
+        "_secure",
+        "_unwanted",
+        "accessed",
+        "begun",
+        "budget",
+        "is_websocket",
+        "route",
+    )
 
-    def __init__(self, request: Any) -> None:
-        """Look at `request`; nothing is parsed before it is asked for."""
+    def __init__(self, request: Any, is_rewritten: bool | None = None) -> None:
+        """Look at `request`; nothing is parsed before it is asked for.
+
+        Args:
+            request: The request.
+            is_rewritten: What `is_rewritten` says of its app; None to ask.
+        """
         # The request holds the exchange. If that held the request, both would wait for the garbage
         # collector, with all that hangs on them: so what is needed is taken over, and no more.
         self._request = ref(request)
         self._app, self._connection = request.app, request.conn_info
         self._head, self._headers = request.head, request.headers
+        self._is_rewritten = is_rewritten
+        self._outgoing: dict[str, SetCookie] | None = None
+        self._secure: bool | None = None
+        self._unwanted: tuple[str, ...] = ()
+        self.accessed = self.begun = self.is_websocket = False
+        self.budget: Budget | None = None
         self.meet(request.route)
 
     def meet(self, route: Any) -> None:
@@ -114,19 +137,29 @@ class Exchange:
         A proxy in front hides the browser's own connection, so its traces count as secure.
         """
         if self._secure is None:
-            if any(map(self._headers.__contains__, _PROXY_HEADERS)):
-                self._secure = True
-            elif any(map(self._app.config.get, _REWRITERS)):
-                # Once the request is gone nobody knows, so it is taken for what most are.
-                request = self._request()
-                self._secure = request is None or not (
-                    request.scheme in ("http", "ws") and _is_loopback(request.host)
-                )
-            else:
-                # What `scheme` and `host` would say, without their search for proxies.
-                is_tls = self._connection is not None and self._connection.ssl
-                self._secure = is_tls or not _is_loopback(self._headers.get(_HOST, ""))
+            self._secure = not self._is_plain_and_local() or self._came_by_proxy()
         return self._secure
+
+    def _is_plain_and_local(self) -> bool:
+        """Say whether this is plain http to a loopback host, as far as the request tells."""
+        if self._is_rewritten is None:
+            self._is_rewritten = is_rewritten(self._app)
+        if self._is_rewritten:
+            # Once the request is gone nobody knows, so it is taken for what most are.
+            request = self._request()
+            if request is None or request.scheme not in ("http", "ws"):
+                return False
+            return _is_loopback(request.host)
+        # What `scheme` and `host` would say, without their search for proxies.
+        is_tls = self._connection is not None and self._connection.ssl
+        return not is_tls and _is_loopback(self._headers.get(_HOST, ""))
+
+    def _came_by_proxy(self) -> bool:
+        headers = self._headers
+        for name in _PROXY_HEADERS:  # noqa: SIM110 - any() would make a generator
+            if name in headers:
+                return True
+        return False
 
     def goes_secure(self, spec: CookieSpec) -> bool:
         """Say whether `spec`'s cookie is `Secure` in this exchange."""

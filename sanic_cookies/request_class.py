@@ -34,19 +34,21 @@ class _WithSessions(Request):
 
     _sessions: ClassVar[Sessions]
     _exchange: Exchange | None = None
+    _context: Any = None
     _is_answered = False
 
     @property
     def ctx(self) -> Any:
         """The app's own context, with the sessions on it."""
-        ctx, exchange = super().ctx, self._exchange
+        exchange = self._exchange
         if exchange is None:
+            ctx = self._context = super().ctx
             exchange = self._exchange = self._sessions.adopt(self, ctx)
             if self._is_answered:
                 exchange.begun = True
         elif exchange.route is None:
             exchange.meet(self.route)
-        return ctx
+        return self._context
 
     def respond(  # type: ignore[override] # a coroutine less where nobody has to be waited for
         self, response: Any = None, **options: Any
@@ -66,7 +68,7 @@ class _WithSessions(Request):
         if response is None:
             response = HTTPResponse(**options)
         has_headers = hasattr(response, "headers")
-        unsaved = self._sessions.unsaved(super().ctx) if has_headers else []
+        unsaved = self._sessions.unsaved(self._context) if has_headers else []
         if unsaved or others:
             drop_cookies(response)  # whatever becomes of this call
             return self._respond_after(exchange, response, unsaved, bool(others))

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from sanic import Sanic
 from sanic.request import Request
 
-from .exchange import Exchange
+from .exchange import Exchange, is_rewritten
 from .request_class import with_sessions
 from .session_dict import SessionDict
 from .settings import Settings
@@ -71,6 +71,7 @@ class Wiring:
         self.app = app
         self.sessions: list[Attached] = []
         self._before_handlers = False
+        self._is_rewritten: bool | None = None  # not known before the settings are settled
         self._plain_class: type[Request] = app.request_class
         app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
@@ -126,7 +127,7 @@ class Wiring:
 
     def adopt(self, request: Request, ctx: Any) -> Exchange:
         """Put the sessions onto the context of a request; nothing is parsed or read."""
-        exchange = Exchange(request)
+        exchange = Exchange(request, self._is_rewritten)
         for session in self.sessions:
             setattr(ctx, session.settings.name, session.make(exchange))
         return exchange
@@ -178,6 +179,7 @@ class Wiring:
                 )
 
     async def _open(self, app: Sanic[Any, Any]) -> None:
+        self._is_rewritten = is_rewritten(app)
         for session in self.sessions:
             session.start()
             session.serving = True
