@@ -281,6 +281,16 @@ async def test_a_cancelled_call_that_lingers_is_cancelled_and_not_late() -> None
     assert not guard.is_down
 
 
+def test_a_guard_serves_one_loop_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline belongs to the loop that runs, not to that of the first call."""
+    monkeypatch.setattr(guards, "DOWN_SECONDS", 0.0)
+    guard = Guard(Store(hang), 0.02)
+    for _ in range(2):
+        with pytest.raises(SessionStoreError) as caught:
+            asyncio.run(fetch(guard))
+        assert caught.value.detail == "Store.fetch: TimeoutError"
+
+
 async def test_a_store_that_answers_after_its_deadline_leaves_no_cancellation() -> None:
     """An answer that comes all the same passes, and the request may go on waiting for others."""
 

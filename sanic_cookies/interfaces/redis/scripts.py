@@ -37,7 +37,7 @@ SCRIPTS = (
     *(RECORDS_OF, SIDS_OF, FORGET, REMEMBER),
 )
 
-# Numbers in one string: as arguments and replies of their own each would cost as much as ten here.
+# Numbers go in one string: by itself each would cost nearly as much as all of them do here.
 _READ = Struct("<9d")
 _WRITTEN = Struct("<5B5d")
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
