@@ -72,12 +72,12 @@ class Token(Struct, frozen=True, gc=False):
     @property
     def secret_hash(self) -> bytes:
         """SHA-256 of the secret, 32 bytes: all that a store ever sees of it."""
-        return sha256(self.secret.encode()).digest()
+        return self.credential.secret_hash
 
     @property
     def credential(self) -> Credential:
         """What this token proves."""
-        return Credential(self.sid, self.secret_hash)
+        return Credential(self.sid, sha256(self.secret.encode()).digest())
 
     @property
     def value(self) -> str:
