@@ -34,7 +34,7 @@ APPS = ("bare", "ours", "floor")
 # By the first part of a module's path below the package, or its name.
 PARTS = {
     "finding the cookie": ("cookies", "token"),
-    "context and response": ("exchange", "request_class", "session", "wiring"),
+    "context and response": ("exchange", "headers", "request_class", "session", "wiring"),
     "reading, deciding, writing": ("session_dict", "record", "expiry"),
     "encoding and decoding": ("codec", "content"),
     "locks, deadlines": ("locks", "timers"),

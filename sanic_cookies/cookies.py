@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
 _PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*", re.ASCII)
 # A line ends where the server ends it, at CR LF: what stands behind a bare CR is seen too.
-_HEADER = re.compile(rb"\r\ncookie:([^\r]*(?:\r(?!\n)[^\r]*)*)", re.IGNORECASE)
+_HEADER = re.compile(rb"\r\n(?i:cookie):([^\r]*(?:\r(?!\n)[^\r]*)*)")
 _BLANK = b" \t"
 
 
