@@ -35,7 +35,6 @@ class _WithSessions(Request):
     _sessions: ClassVar[Sessions]
     _exchange: Exchange | None = None
     _context: Any = None
-    _is_answered = False
 
     @property
     def ctx(self) -> Any:
@@ -44,8 +43,7 @@ class _WithSessions(Request):
         if exchange is None:
             ctx = self._context = super().ctx
             exchange = self._exchange = self._sessions.adopt(self, ctx)
-            if self._is_answered:
-                exchange.begun = True
+            exchange.begun |= self.responded
         elif exchange.route is None:
             exchange.meet(self.route)
         return self._context
@@ -61,7 +59,6 @@ class _WithSessions(Request):
             self.ctx  # noqa: B018 - one of them may be the first to look at a session
         exchange = self._exchange
         if exchange is None:
-            self._is_answered = True
             # A shared response has nobody else's cookies on it.
             drop_cookies(response)
             return super().respond(response, **options)

@@ -27,9 +27,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     made: list[Request] = []
     init = Exchange.__init__
 
-    def count(self: Exchange, request: Any) -> None:
+    def count(self: Exchange, request: Any, *settled: Any) -> None:
         made.append(request)
-        init(self, request)
+        init(self, request, *settled)
 
     monkeypatch.setattr(Exchange, "__init__", count)
     return made
