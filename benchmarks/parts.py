@@ -3,7 +3,7 @@
     python -m benchmarks.parts [--json FILE]
 
 The code of a request is long and runs once, so what it costs is how many steps the interpreter
-takes: some 20 ns each on the machine of the published figures, whichever they are. Their number
+takes: some 30 ns each on the machine of the published figures, whichever they are. Their number
 depends on the version of Python, and on nothing else: two counts are equal.
 """
 
