@@ -105,8 +105,8 @@ GUARDS = [
     Guard(
         "a Cookie header begins a line",
         "cookies.py",
-        r'rb"\r\ncookie:([^\r]*',
-        r'rb"cookie:([^\r]*',
+        r'rb"\r\n(?i:cookie):([^\r]*',
+        r'rb"(?i:cookie):([^\r]*',
         "test_attack_headers.py::no_cookie_header and memory",
     ),
     Guard(
