@@ -71,7 +71,7 @@ class Wiring:
         self.app = app
         self.sessions: list[Attached] = []
         self._before_handlers = False
-        self._is_rewritten: bool | None = None  # not known before the settings are settled
+        self._is_rewritten: bool | None = None
         self._plain_class: type[Request] = app.request_class
         app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
@@ -127,6 +127,8 @@ class Wiring:
 
     def adopt(self, request: Request, ctx: Any) -> Exchange:
         """Put the sessions onto the context of a request; nothing is parsed or read."""
+        if self._is_rewritten is None:  # with the first request: a listener may yet change settings
+            self._is_rewritten = is_rewritten(self.app)
         exchange = Exchange(request, self._is_rewritten)
         for session in self.sessions:
             setattr(ctx, session.settings.name, session.make(exchange))
@@ -179,7 +181,7 @@ class Wiring:
                 )
 
     async def _open(self, app: Sanic[Any, Any]) -> None:
-        self._is_rewritten = is_rewritten(app)
+        self._is_rewritten = None
         for session in self.sessions:
             session.start()
             session.serving = True

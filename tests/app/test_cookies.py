@@ -573,6 +573,20 @@ async def test_secure_auto(host: str | None, header: bytes, secure: bool) -> Non
         assert ("; Secure" in line) is secure
 
 
+async def test_a_setting_of_a_listener_counts() -> None:
+    """Sanic's name of the server decides, even if a listener has read it from somewhere."""
+    app, _ = make_shop()
+
+    @app.before_server_start
+    async def configure(app: Any) -> None:
+        app.config.SERVER_NAME = "http://localhost:8000"
+
+    async with serve(app) as url:
+        (line,) = (await ask(url, "/count", host=SHOP)).set_cookies
+
+        assert line.startswith("session=")
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
