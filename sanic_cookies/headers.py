@@ -25,8 +25,10 @@ class HeaderText(str):
         """Return what `str.translate` does; itself where nothing of `table` occurs in it.
 
         Args:
-            table: As `str.maketrans` makes it.
+            table: As `str.maketrans` makes it, or anything else that `str.translate` takes.
         """
+        if not isinstance(table, dict):
+            return super().translate(table)
         for code in table:
             if chr(code) in self:
                 return super().translate(table)
