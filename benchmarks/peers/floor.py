@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from secrets import token_urlsafe
+from typing import Any
 
 from hiredis import ReplyError
 from msgspec import json
@@ -34,6 +36,7 @@ TOKEN = re.compile(
 )
 encode = json.Encoder().encode
 decode = json.Decoder().decode
+Handler = Callable[[Request, dict[str, Any]], Awaitable[HTTPResponse]]
 
 
 def make_app() -> Sanic:
@@ -50,6 +53,19 @@ def make_app() -> Sanic:
         return text("Try again later.", 503)
 
     return app
+
+
+def add_write(
+    app: Sanic, locked: Callable[[Handler], Callable[[Request], Awaitable[HTTPResponse]]]
+) -> None:
+    """Add the route that changes the data, in a handler that has been locked."""
+    app.ctx.locked = locked  # for more routes than the benchmark has
+
+    @app.get("/write", name="write")
+    @locked
+    async def write(request: Request, data: dict[str, Any]) -> HTTPResponse:
+        data["n"] += 1
+        return text(str(data["n"]), headers=LEFT_ALONE)
 
 
 def presented(request: Request) -> tuple[str, bytes]:

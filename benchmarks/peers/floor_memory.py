@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from time import monotonic
-from typing import Any
 
 from sanic import Sanic
 from sanic.exceptions import Unauthorized
@@ -19,7 +18,6 @@ from benchmarks.peers.common import DATA, IDLE, arguments
 # When it expires, the hash of its secret, its data. A row is replaced, never changed: the same row
 # is the same version.
 Row = tuple[float, bytes, bytes]
-Handler = Callable[[Request, dict[str, Any]], Awaitable[HTTPResponse]]
 
 
 def make_app() -> Sanic:
@@ -39,7 +37,7 @@ def make_app() -> Sanic:
             raise Unauthorized("There is no session.")
         return row
 
-    def locked(handler: Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
+    def locked(handler: floor.Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
         """Have a handler change the data while nobody else does; what it raises changes nothing."""
 
         async def locked_handler(request: Request) -> HTTPResponse:
@@ -60,8 +58,6 @@ def make_app() -> Sanic:
 
         return locked_handler
 
-    app.ctx.locked = locked  # for more routes than the benchmark has
-
     @app.get("/start")
     async def start(request: Request) -> HTTPResponse:
         sid, secret_hash, response = floor.issued()
@@ -73,12 +69,7 @@ def make_app() -> Sanic:
         data = floor.decode(live(*floor.presented(request))[2])
         return text(str(data["n"]), headers=floor.LEFT_ALONE)
 
-    @app.get("/write", name="write")
-    @locked
-    async def write(request: Request, data: dict[str, Any]) -> HTTPResponse:
-        data["n"] += 1
-        return text(str(data["n"]), headers=floor.LEFT_ALONE)
-
+    floor.add_write(app, locked)
     return app
 
 

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 from secrets import token_hex
-from typing import Any
 
 from msgspec import Raw
 from sanic import Sanic
@@ -58,7 +57,6 @@ COMMIT = f"""WITH held AS (
 UPDATE floor SET lease = NULL, lease_until = '-infinity', val = coalesce(new, val), expires_at =
     CASE WHEN new IS NULL THEN expires_at ELSE clock_timestamp() + interval '{IDLE} seconds' END
 FROM held WHERE floor.sid = held.sid RETURNING n"""  # noqa: S608
-Handler = Callable[[Request, dict[str, Any]], Awaitable[HTTPResponse]]
 
 
 def make_app(url: str) -> Sanic:
@@ -100,7 +98,7 @@ def make_app(url: str) -> Sanic:
             await asyncio.sleep(POLL)
         raise TimeoutError("another process holds the lease")
 
-    def locked(handler: Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
+    def locked(handler: floor.Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
         """Have a handler change the data while nobody else does; what it raises changes nothing."""
 
         async def locked_handler(request: Request) -> HTTPResponse:
@@ -125,8 +123,6 @@ def make_app(url: str) -> Sanic:
 
         return locked_handler
 
-    app.ctx.locked = locked  # for more routes than the benchmark has
-
     @app.get("/start")
     async def start(request: Request) -> HTTPResponse:
         sid, secret_hash, response = floor.issued()
@@ -140,12 +136,7 @@ def make_app(url: str) -> Sanic:
             raise Unauthorized("There is no session.")
         return text(str(floor.decode(row[1])["n"]), headers=floor.LEFT_ALONE)
 
-    @app.get("/write", name="write")
-    @locked
-    async def write(request: Request, data: dict[str, Any]) -> HTTPResponse:
-        data["n"] += 1
-        return text(str(data["n"]), headers=floor.LEFT_ALONE)
-
+    floor.add_write(app, locked)
     return app
 
 

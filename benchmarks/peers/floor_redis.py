@@ -44,7 +44,6 @@ return redis.call('SET', KEYS[1], ARGV[2], 'XX', 'EX', ARGV[3]) and 1 or 0
 ACQUIRE_SHA, COMMIT_SHA = (
     sha1(each.encode(), usedforsecurity=False).hexdigest() for each in (ACQUIRE, COMMIT)
 )
-Handler = Callable[[Request, dict[str, Any]], Awaitable[HTTPResponse]]
 
 
 class Client(Protocol):
@@ -91,7 +90,7 @@ def make_app(client: Client) -> Sanic:
             await asyncio.sleep(POLL)
         raise TimeoutError("another process holds the lease")
 
-    def locked(handler: Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
+    def locked(handler: floor.Handler) -> Callable[[Request], Awaitable[HTTPResponse]]:
         """Have a handler change the data while nobody else does; what it raises changes nothing."""
 
         async def locked_handler(request: Request) -> HTTPResponse:
@@ -117,8 +116,6 @@ def make_app(client: Client) -> Sanic:
 
         return locked_handler
 
-    app.ctx.locked = locked  # for more routes than the benchmark has
-
     @app.get("/start")
     async def start(request: Request) -> HTTPResponse:
         sid, secret_hash, response = floor.issued()
@@ -133,12 +130,7 @@ def make_app(client: Client) -> Sanic:
             raise Unauthorized("There is no session.")
         return text(str(floor.decode(kept[HASH:])["n"]), headers=floor.LEFT_ALONE)
 
-    @app.get("/write", name="write")
-    @locked
-    async def write(request: Request, data: dict[str, Any]) -> HTTPResponse:
-        data["n"] += 1
-        return text(str(data["n"]), headers=floor.LEFT_ALONE)
-
+    floor.add_write(app, locked)
     return app
 
 
