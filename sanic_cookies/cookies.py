@@ -176,10 +176,12 @@ def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
 
 
 def _values(headers: Iterable[bytes], name: str) -> list[str]:
-    find = _finder(name)
-    return [
-        value.strip(_BLANK).decode("latin-1") for header in headers for value in find(b";" + header)
-    ]
+    find, values = _finder(name), []
+    for header in headers:
+        for value in find(b";" + header):
+            # No comprehension: on Python 3.11 that is a function, made and called each time.
+            values.append(value.strip(_BLANK).decode("latin-1"))  # noqa: PERF401
+    return values
 
 
 @lru_cache(maxsize=64)

@@ -25,7 +25,7 @@ from .cookies import (
     values_in_head,
     values_in_headers,
 )
-from .headers import HeaderName, HeaderText
+from .headers import FixedText, HeaderName, HeaderText
 from .interfaces.guard import Budget
 
 # Addresses in full: "127.evil.example" is somebody else's name.
@@ -42,7 +42,7 @@ _REWRITERS = ("SERVER_NAME", "REAL_IP_HEADER", "PROXIES_COUNT", "FORWARDED_SECRE
 _HOST, _COOKIE = istr("host"), istr("cookie")
 _SET_COOKIE, _CACHE, _VARY = map(HeaderName, ("set-cookie", "cache-control", "vary"))
 _CLEAR = HeaderName("clear-site-data")
-_BY_COOKIE, _NO_STORE = HeaderText("Cookie"), HeaderText("no-store")
+_BY_COOKIE, _NO_STORE = FixedText("Cookie"), FixedText("no-store")
 
 
 @lru_cache(maxsize=64)
@@ -137,25 +137,26 @@ class Exchange:
         A proxy in front hides the browser's own connection, so its traces count as secure.
         """
         if self._secure is None:
-            self._secure = not self._is_plain_and_local() or self._came_by_proxy()
+            self._secure = self._seems_secure()
         return self._secure
 
-    def _is_plain_and_local(self) -> bool:
-        """Say whether this is plain http to a loopback host, as far as the request tells."""
+    def _seems_secure(self) -> bool:
+        headers = self._headers
         if self._is_rewritten is None:
             self._is_rewritten = is_rewritten(self._app)
         if self._is_rewritten:
             # Once the request is gone nobody knows, so it is taken for what most are.
             request = self._request()
             if request is None or request.scheme not in ("http", "ws"):
-                return False
-            return _is_loopback(request.host)
-        # What `scheme` and `host` would say, without their search for proxies.
-        is_tls = self._connection is not None and self._connection.ssl
-        return not is_tls and _is_loopback(self._headers.get(_HOST, ""))
-
-    def _came_by_proxy(self) -> bool:
-        headers = self._headers
+                return True
+            host = request.host
+        else:
+            # What `scheme` and `host` would say, without their search for proxies.
+            if self._connection is not None and self._connection.ssl:
+                return True
+            host = headers.get(_HOST, "")
+        if not _is_loopback(host):
+            return True
         for name in _PROXY_HEADERS:  # noqa: SIM110 - any() would make a generator
             if name in headers:
                 return True
@@ -163,7 +164,9 @@ class Exchange:
 
     def goes_secure(self, spec: CookieSpec) -> bool:
         """Say whether `spec`'s cookie is `Secure` in this exchange."""
-        return self.is_secure if spec.secure == "auto" else spec.secure
+        if spec.secure != "auto":
+            return spec.secure
+        return self.is_secure if self._secure is None else self._secure
 
     def received(self, spec: CookieSpec, suffix: str = "") -> list[str]:
         """Return each value that came under exactly the name of `spec`."""
@@ -249,14 +252,16 @@ class Exchange:
         A response object may be shared by requests and still carry another one's cookies: every
         line of ours is dropped first, or one user's session would go to another.
         """
-        headers = response.headers
+        headers, outgoing = response.headers, self._outgoing or {}
+        if headers:  # most have none yet, and then there is nothing to look for
+            if _SET_COOKIE in headers:
+                _keep_foreign(headers, outgoing)
+            if _CLEAR in headers:
+                _drop_our_site_data(headers)
         if self.accessed:
             _vary_by_cookie(headers)
-        outgoing = self._outgoing or {}
-        if self._unwanted or _CLEAR in headers:
+        if self._unwanted:
             _clear_site_data(headers, self._unwanted, any(each.value for each in outgoing.values()))
-        if _SET_COOKIE in headers:
-            _keep_foreign(headers, outgoing)
         if not outgoing:
             return
         for line in outgoing.values():
@@ -282,7 +287,7 @@ def _keep_foreign(headers: Any, replaced: Container[str]) -> None:
 
 def _vary_by_cookie(headers: Any) -> None:
     if _VARY not in headers:
-        headers[_VARY] = _BY_COOKIE
+        headers.add(_VARY, _BY_COOKIE)
         return
     present = ", ".join(headers.getall(_VARY, ()))
     names = {name.strip().lower() for name in present.split(",")}
@@ -290,10 +295,14 @@ def _vary_by_cookie(headers: Any) -> None:
         headers[_VARY] = f"{present}, Cookie" if present else "Cookie"
 
 
-def _clear_site_data(headers: Any, types: tuple[str, ...], keeps_cookies: bool) -> None:
-    """Name the types that are to go, unless the handler has; a cookie that is set now must stay."""
+def _drop_our_site_data(headers: Any) -> None:
+    """Take off what was put there for another request that was answered with the same response."""
     if isinstance(headers.get(_CLEAR), _SiteData):
         del headers[_CLEAR]
+
+
+def _clear_site_data(headers: Any, types: tuple[str, ...], keeps_cookies: bool) -> None:
+    """Name the types that are to go, unless the handler has; a cookie that is set now must stay."""
     named = [each for each in dict.fromkeys(types) if not (keeps_cookies and each == "cookies")]
     if named and _CLEAR not in headers:
         headers[_CLEAR] = _SiteData(", ".join(f'"{each}"' for each in named))

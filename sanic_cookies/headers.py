@@ -35,7 +35,20 @@ class HeaderText(str):
         return self
 
 
-class HeaderName(HeaderText, istr):
-    """The name of a header, which multidicts need not fold to lower case first."""
+class FixedText(HeaderText):
+    """A text of many responses: what has been found to be clean is not searched again."""
 
-    __slots__ = ()
+    _clean_for: object = object()  # no table
+
+    def translate(self, table: Any) -> str:
+        """See `HeaderText.translate`."""
+        if table is self._clean_for:
+            return self
+        clean = super().translate(table)
+        if clean is self:
+            self._clean_for = table
+        return clean
+
+
+class HeaderName(FixedText, istr):
+    """The name of a header, which multidicts need not fold to lower case first."""

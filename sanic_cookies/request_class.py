@@ -32,6 +32,8 @@ class Sessions(Protocol):
 class _WithSessions(Request):
     """Stands before the app's own request class."""
 
+    # Asked by name: before Python 3.12 `super()` makes an object each time.
+    _plain: ClassVar[type[Request]]
     _sessions: ClassVar[Sessions]
     _exchange: Exchange | None = None
     _context: Any = None
@@ -59,9 +61,11 @@ class _WithSessions(Request):
             self.ctx  # noqa: B018 - one of them may be the first to look at a session
         exchange = self._exchange
         if exchange is None:
-            # A shared response has nobody else's cookies on it.
-            drop_cookies(response)
-            return super().respond(response, **options)
+            if getattr(response, "headers", None):
+                drop_cookies(response)  # a shared response has nobody else's on it
+            if not options:  # spares the making of another dict
+                return self._plain.respond(self, response)
+            return self._plain.respond(self, response, **options)
         if response is None:
             response = HTTPResponse(**options)
         has_headers = hasattr(response, "headers")
@@ -72,7 +76,7 @@ class _WithSessions(Request):
         if has_headers:
             exchange.begun = True
             exchange.write_to(response)
-        return super().respond(response)
+        return self._plain.respond(self, response)
 
     async def _respond_after(
         self, exchange: Exchange, response: Any, unsaved: list[Any], others: bool
@@ -95,4 +99,4 @@ class _WithSessions(Request):
 
 def with_sessions(plain: type[Request], sessions: Sessions) -> type[Request]:
     """Return a subclass of an app's request class, with its sessions."""
-    return type(plain.__name__, (_WithSessions, plain), {"_sessions": sessions})
+    return type(plain.__name__, (_WithSessions, plain), {"_plain": plain, "_sessions": sessions})

@@ -16,9 +16,10 @@ from msgspec import Struct
 
 SID_BYTES = 16  # 128 bits: 22 url-safe characters
 SECRET_BYTES = 32  # 256 bits: 43 url-safe characters
+SID_LENGTH = 22
 LENGTH = 66
 
-_SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_SHAPE = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _SID = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
 
 
@@ -32,6 +33,16 @@ class Credential(Struct, frozen=True, gc=False):
 
     sid: str
     secret_hash: bytes
+
+    @classmethod
+    def parse(cls, value: str) -> Credential | None:
+        """Read a cookie's value; anything of another shape than a token's proves nothing.
+
+        The shape alone is judged, so this runs before any I/O, lock or log line.
+        """
+        if len(value) != LENGTH or _SHAPE.fullmatch(value) is None:
+            return None
+        return cls(value[:SID_LENGTH], sha256(value[SID_LENGTH + 1 :].encode()).digest())
 
     def __repr__(self) -> str:
         """Show the public half only."""
@@ -53,17 +64,6 @@ class Token(Struct, frozen=True, gc=False):
     def generate(cls) -> Token:
         """Make a token for a new session."""
         return cls(token_urlsafe(SID_BYTES), token_urlsafe(SECRET_BYTES))
-
-    @classmethod
-    def parse(cls, raw: str) -> Token | None:
-        """Read a cookie's value; anything of another shape is no token.
-
-        The shape alone is judged, so this runs before any I/O, lock or log line.
-        """
-        if len(raw) != LENGTH:
-            return None
-        match = _SHAPE.fullmatch(raw)
-        return cls(match[1], match[2]) if match else None
 
     def rotated(self) -> Token:
         """Return a token of the same session with a new secret."""

@@ -37,6 +37,5 @@ async def begin(session: Session, **data: Any) -> str:
     sess = request_with(session, None)
     async with sess:
         sess.update(data)
-    token = sess._token
-    assert token is not None
-    return token.value
+    assert sess._value is not None
+    return sess._value

@@ -20,7 +20,7 @@ from ..interfaces.bound import BoundFanOut
 from ..interfaces.guard import Budget
 from ..record import Record, RecordUnreadable
 from ..runtime import suspicious
-from ..token import Credential, Token, same
+from ..token import Credential, same
 from .lifetime import SessionLifetime
 from .state import DEAD, LIVE, NEW, UNREAD, Status
 
@@ -36,7 +36,9 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        content, auth_key = await self._view(), self._runtime.settings.auth_key
+        if self._needs_load():
+            await self.load()
+        content, auth_key = self._view(), self._runtime.settings.auth_key
         if auth_key is None:
             return MappingProxyType(content.data)
         view = {key: value for key, value in content.data.items() if key != auth_key}
@@ -46,14 +48,17 @@ class SessionReader(SessionLifetime):
 
     async def identity(self) -> Identity | None:
         """Return who is logged in, as `peek` would see it."""
-        return (await self._view()).identity
+        if self._needs_load():
+            await self.load()
+        return self._view().identity
 
     async def kept(self, name: str) -> Any:
         """Return what a feature of this library keeps under `name`, as `peek` would see it."""
         self._look()
         if self._content is not None:
             return copy.deepcopy(self._content.extra.get(name))
-        return (await self._view()).extra.get(name)
+        await self.load()
+        return self._view().extra.get(name)
 
     async def look(self) -> tuple[float | None, Identity | None]:
         """Read the session once more, for one who watches it.
@@ -119,14 +124,20 @@ class SessionReader(SessionLifetime):
                 budget = Budget(settings.store_timeout)
                 await self._store.fetch(settings.name, credential.sid, budget)
 
-    async def _view(self) -> Content:
-        """Return the content as it stands, in objects that nobody writes to."""
+    def _needs_load(self) -> bool:
+        """Say whether one who looks at the session has to ask for it first."""
         self._look()
+        if self._content is None:
+            return True
+        if not self._looks_anew():
+            return False
+        self._content = None
+        return True
+
+    def _view(self) -> Content:
+        """Return the content as it stands, in objects that nobody writes to."""
         if self._content is not None:
-            if not self._looks_anew():
-                return copy.deepcopy(self._content)
-            self._content = None
-        await self.load()
+            return copy.deepcopy(self._content)
         if self._status is not LIVE:
             return Content()
         if self._peeked is None or self._peeked[0] is not self._payload:
@@ -141,8 +152,9 @@ class SessionReader(SessionLifetime):
                 return bound.credential
         values = self._exchange.received(self._runtime.settings.cookie)
         value = values[0] if len(values) == 1 else self._only(values)
-        token = self._token = None if value is None else Token.parse(value)
-        return None if token is None else token.credential
+        credential = None if value is None else Credential.parse(value)
+        self._value = None if credential is None else value
+        return credential
 
     def _bound(self) -> BoundFanOut:
         """Return the store, bound to this request's own cookies."""
@@ -222,5 +234,5 @@ class SessionReader(SessionLifetime):
         except RecordUnreadable:
             self._unreadable(self.sid or "")
             self._forget(NEW)
-            self._credential, self._token = None, None
+            self._credential, self._value = None, None
             return Content()

@@ -21,7 +21,7 @@ from ..interfaces.guard import Budget
 from ..locks import Hold
 from ..record import Record
 from ..runtime import Runtime
-from ..token import Credential, Token
+from ..token import Credential
 from .changes import Changes
 from .lease import Bequest, Lease
 
@@ -78,9 +78,9 @@ class SessionState:
         "_savepoints",
         "_status",
         "_store",
-        "_token",
         "_undestroyed",
         "_unlocked",
+        "_value",
         "_written",
     )
 
@@ -95,7 +95,7 @@ class SessionState:
         # What the request presents, and what the store said to that.
         self._accessed = self._located = self._muted = False
         self._credential: Credential | None = None
-        self._token: Token | None = None
+        self._value: str | None = None  # what the cookie carries, if that is a token
         self._status = UNREAD
         self._failure: SessionError | None = None
         self._record: Record | None = None

@@ -10,14 +10,14 @@ from sanic.compat import Header
 from sanic.response import text
 
 from sanic_cookies.cookies import CookieSpec
-from sanic_cookies.headers import HeaderName, HeaderText
+from sanic_cookies.headers import FixedText, HeaderName, HeaderText
 
 CLEANING = str.maketrans("", "", "\r\n\x00")
 TEXTS = ["", "Cookie", "a\r\nX-Forged: 1", "\x00", "é\n", "s=1; Path=/", "line\nbreak\r"]
 
 
 @pytest.mark.parametrize("value", TEXTS)
-@pytest.mark.parametrize("kind", [HeaderText, HeaderName])
+@pytest.mark.parametrize("kind", [HeaderText, FixedText, HeaderName])
 @pytest.mark.parametrize(
     "table",
     [CLEANING, {}, str.maketrans("ab=", "AB:"), {0x43: "K", 0x1F600: None}, "?" * 128],
@@ -27,13 +27,25 @@ def test_it_is_translated_as_any_text(kind: Any, table: Any, value: str) -> None
     assert kind(value).translate(table) == value.translate(table)
 
 
-@pytest.mark.parametrize("kind", [HeaderText, HeaderName])
+@pytest.mark.parametrize("kind", [HeaderText, FixedText, HeaderName])
 def test_what_is_clean_is_sent_as_it_is(kind: Any) -> None:
     """No copy of it is made on its way, which Sanic would clean character by character."""
     value = kind("set-cookie")
 
     assert f"{value}" is value
     assert f"{value}".translate(CLEANING) is value
+
+
+@pytest.mark.parametrize("kind", [FixedText, HeaderName])
+def test_what_was_clean_for_one_table_is_searched_for_another(kind: Any) -> None:
+    """What is remembered of a text holds for the table that was asked about, and no other."""
+    value, upper = kind("vary"), str.maketrans("v", "V")
+
+    assert value.translate(CLEANING) is value
+    assert value.translate(upper) == value.translate(upper) == "Vary"
+    assert value.translate(CLEANING) is value
+    with pytest.raises(TypeError):
+        kind("vary").translate(None)
 
 
 @pytest.mark.parametrize("spec", [">12", "s", "^9.3"])
