@@ -91,9 +91,8 @@ class SessionLocker(SessionReader):
                 if self._store.is_shared:
                     contended |= await self._read_with_lease(hold, credential, began)
                 else:
-                    record = await self._fetch(credential)
-                    self._store.require_newest(record)
-                    self._judge(record)
+                    await self._read(credential)
+                    self._store.require_newest(self._record)
             except BaseException:
                 hold.release()
                 raise
@@ -110,7 +109,7 @@ class SessionLocker(SessionReader):
         settings, locks = self._runtime.settings, self._runtime.locks
         if locks.holder(credential.sid) != credential.secret_hash:
             # Not the secret that the holder came with: prove yours before you may queue.
-            self._judge(await self._fetch(credential))
+            await self._read(credential)
             if self._status is not LIVE:
                 return None
         return await locks.acquire(

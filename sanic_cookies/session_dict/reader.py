@@ -36,8 +36,8 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
-        if self._needs_load():
-            await self.load()
+        if (credential := self._to_see()) is not None:
+            await self._read(credential)
         content, auth_key = self._view(), self._runtime.settings.auth_key
         if auth_key is None:
             return MappingProxyType(content.data)
@@ -48,8 +48,8 @@ class SessionReader(SessionLifetime):
 
     async def identity(self) -> Identity | None:
         """Return who is logged in, as `peek` would see it."""
-        if self._needs_load():
-            await self.load()
+        if (credential := self._to_see()) is not None:
+            await self._read(credential)
         return self._view().identity
 
     async def kept(self, name: str) -> Any:
@@ -82,15 +82,42 @@ class SessionReader(SessionLifetime):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
+        if (credential := self._to_ask()) is not None:
+            await self._read(credential)
+
+    def _to_see(self) -> Credential | None:
+        """Return what to ask the store for before the content can be viewed; None for nothing."""
+        self._look()
+        if self._content is not None:
+            if not self._looks_anew():
+                return None
+            self._content = None
+        return self._to_ask()
+
+    def _to_ask(self) -> Credential | None:
+        """Return what to ask the store for; None if what the session is has been settled."""
         if self._status is UNREAD:
             if self._failure is not None and self._store.is_down:
                 raise self._failure
         elif not (self._status is LIVE and self._looks_anew()):
-            return
+            return None
         if self._exchange.begun:
             self._count_anew()
         credential = self._located_credential()
-        self._judge(None if credential is None else await self._fetch(credential))
+        if credential is None:
+            self._judge(None)
+        return credential
+
+    async def _read(self, credential: Credential) -> None:
+        """Ask the store, and settle what the session is; what is unreadable is none."""
+        try:
+            record = await self._store.fetch(
+                self._runtime.settings.name, credential.sid, self._budget
+            )
+        except RecordUnreadable:
+            self._unreadable(credential.sid)
+            record = None
+        self._judge(record)
 
     def _looks_anew(self) -> bool:
         """Say whether each look is to be a fresh one: at a socket's session outside of a block."""
@@ -123,16 +150,6 @@ class SessionReader(SessionLifetime):
             with suppress(SessionStoreError, RecordUnreadable):
                 budget = Budget(settings.store_timeout)
                 await self._store.fetch(settings.name, credential.sid, budget)
-
-    def _needs_load(self) -> bool:
-        """Say whether one who looks at the session has to ask for it first."""
-        self._look()
-        if self._content is None:
-            return True
-        if not self._looks_anew():
-            return False
-        self._content = None
-        return True
 
     def _view(self) -> Content:
         """Return the content as it stands, in objects that nobody writes to."""
@@ -173,14 +190,6 @@ class SessionReader(SessionLifetime):
             suspicious(self._runtime, "two cookies of the session's name")
             return None
         return values[0] if values else None
-
-    async def _fetch(self, credential: Credential) -> Record | None:
-        name = self._runtime.settings.name
-        try:
-            return await self._store.fetch(name, credential.sid, self._budget)
-        except RecordUnreadable:
-            self._unreadable(credential.sid)
-            return None
 
     def _judge(self, record: Record | None) -> None:
         """Settle what the request's session is, now that the store has spoken."""

@@ -129,7 +129,7 @@ class Redis:
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        reply = await self._run(FETCH, self._key(name, sid))
+        reply = await self._run(FETCH, 1, self._key(name, sid))
         return read_record(name, sid, reply) if reply else None
 
     async def create(self, draft: Draft) -> bool:
@@ -137,9 +137,11 @@ class Redis:
         return (await self._create(draft, None)).outcome is Outcome.SAVED
 
     async def _create(self, draft: Draft, limit: Limit | None) -> Admission:
+        keys = self._keys_of(draft, named=True)
         reply = await self._run(
             CREATE,
-            self._keys_of(draft, named=True),
+            len(keys),
+            *keys,
             draft.version,
             draft.secret_hash,
             draft.payload or b"",
@@ -163,21 +165,22 @@ class Redis:
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        reply = await self._run(TOUCH, self._key(name, sid), version, ms(ttl))
+        reply = await self._run(TOUCH, 1, self._key(name, sid), version, ms(ttl))
         if isinstance(reply, list):
             user, began = reply
             index = self._index(name, unmark(user) or "")
-            await self._run(REMEMBER, index, sid, began, ms(ttl))
+            await self._run(REMEMBER, 1, index, sid, began, ms(ttl))
         return bool(reply)
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        return bool(await self._run(DELETE, self._key(name, sid), sid, self._key(name, "")))
+        return bool(await self._run(DELETE, 1, self._key(name, sid), sid, self._key(name, "")))
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
         reply = await self._run(
             ACQUIRE,
+            1,
             self._key(name, sid),
             self._wakeups.token(claim.token),
             ms(claim.seconds),
@@ -204,9 +207,11 @@ class Redis:
         named, more = draft.rotated or draft.renew, ()
         if named:
             more = (draft.secret_hash, draft.previous_hash, *self._place(draft, limit))
+        keys = self._keys_of(draft, named=named)
         reply = await self._run(
             COMMIT,
-            self._keys_of(draft, named=named),
+            len(keys),
+            *keys,
             written(draft, release, seconds),
             token,
             mark(draft.user_key),
@@ -224,10 +229,10 @@ class Redis:
             return await self._records_on_cluster(name, user_key)
         place = self._index(name, user_key), mark(user_key), self._key(name, ""), _READ_AT_ONCE
         # The index is read once: page by page, what others take out meanwhile would hide some.
-        more, *found = await self._run(RECORDS_OF, *place)
+        more, *found = await self._run(RECORDS_OF, 1, *place)
         for start in range(0, len(more), _READ_AT_ONCE):
             some = more[start : start + _READ_AT_ONCE]
-            found += (await self._run(RECORDS_OF, *place, *some))[1:]
+            found += (await self._run(RECORDS_OF, 1, *place, *some))[1:]
         records: list[Record] = []
         for reply in found:
             with suppress(RecordUnreadable):
@@ -237,7 +242,7 @@ class Redis:
     async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:
         """Read index, then sessions: they stand on different nodes there."""
         index = self._index(name, user_key)
-        sids = [sid.decode() for sid in await self._run(SIDS_OF, index)]
+        sids = [sid.decode() for sid in await self._run(SIDS_OF, 1, index)]
         records: list[Record | None] = []
         for start in range(0, len(sids), _READ_AT_ONCE):
             some = sids[start : start + _READ_AT_ONCE]
@@ -245,7 +250,7 @@ class Redis:
         mine = [each for each in records if each is not None and each.user_key == user_key]
         gone = list(set(sids) - {record.sid for record in mine})
         for start in range(0, len(gone), _READ_AT_ONCE):
-            await self._run(FORGET, index, *gone[start : start + _READ_AT_ONCE])
+            await self._run(FORGET, 1, index, *gone[start : start + _READ_AT_ONCE])
         return sorted(mine, key=lambda record: record.created_at)
 
     async def _fetch_readable(self, name: str, sid: str) -> Record | None:
@@ -294,7 +299,7 @@ class Redis:
             index = self._index(draft.name, draft.user_key)
             began = round((time.time() - draft.age) * 1000)
             life = draft.ttl if draft.lifetime is None else draft.lifetime
-            await self._run(REMEMBER, index, draft.sid, began, ms(life))
+            await self._run(REMEMBER, 1, index, draft.sid, began, ms(life))
             if draft.version == 1 or draft.rotated:
                 await self._tidy_on_cluster(draft.name, index)
 
@@ -306,7 +311,7 @@ class Redis:
             keys = [self._key(name, sid.decode()) for sid in some]
             there = await asyncio.gather(*(execute("EXISTS", key) for key in keys))
             if gone := [sid for sid, exists in zip(some, there, strict=True) if not exists]:
-                await self._run(FORGET, index, *gone)
+                await self._run(FORGET, 1, index, *gone)
 
     def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
         """Return the keys that a write touches: the session's, and its user's index if named."""
@@ -334,11 +339,11 @@ class Redis:
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
         token = self._wakeups.token(token)
-        return bool(await self._run(RENEW, self._key(name, sid), token, ms(seconds)))
+        return bool(await self._run(RENEW, 1, self._key(name, sid), token, ms(seconds)))
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
-        await self._run(RELEASE, self._key(name, sid), self._wakeups.token(token))
+        await self._run(RELEASE, 1, self._key(name, sid), self._wakeups.token(token))
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""
@@ -373,15 +378,20 @@ class Redis:
         """Return the key of a user's index; what the user is called stands in no key."""
         return f"{self._prefix}{name}:user:{sha256(user_key.encode()).hexdigest()}"
 
-    async def _run(self, script: Script, keys: str | tuple[str, ...], *args: Any) -> Any:
-        """Run a script by its digest; send the text if the server has lost it."""
+    async def _run(self, script: Script, keys: int, *args: Any) -> Any:
+        """Run a script by its digest; send the text if the server has lost it.
+
+        Args:
+            script: What is to be run.
+            keys: How many of `args`, from the first on, are keys: by them a cluster finds its node.
+            args: What it is given.
+        """
         execute = self._connected().execute
-        keys = (keys,) if isinstance(keys, str) else keys
         try:
             try:
-                reply = await execute("EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = await execute("EVALSHA", script.sha, keys, *args)
             except NoScriptError:
-                reply = await execute("EVAL", script.text, len(keys), *keys, *args)
+                reply = await execute("EVAL", script.text, keys, *args)
         except ResponseError as error:
             if "WRONGTYPE" in str(error):
                 raise RecordUnreadable("the key holds something else") from error
