@@ -13,7 +13,7 @@ from bare import bare_session, begin, request_with
 from proxy import ToxicProxy
 from sanic_cookies import AsyncPG, Redis, SessionStoreError
 from sanic_cookies.interfaces.base import Interface
-from sanic_cookies.token import Token
+from sanic_cookies.token import Credential
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_lost_reply_of_a_commit_is_one_write(
         sess["mark"] = "the-commit-to-cut"
         proxy.cut_after(b"the-commit-to-cut")
 
-    token = Token.parse(cookie)
+    token = Credential.parse(cookie)
     assert token is not None
     record = await interface.fetch("session", token.sid)
     assert record is not None

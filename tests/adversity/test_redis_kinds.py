@@ -17,7 +17,7 @@ from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
 from sanic_cookies.record import Claim, Granted, Outcome
 from sanic_cookies.testing import following, new_draft
-from sanic_cookies.token import Token
+from sanic_cookies.token import Credential
 from servers import HOST, RedisServer, bind_free_port
 
 SLOTS = 16384
@@ -101,7 +101,7 @@ async def test_lease_on_a_cluster(cluster: redis_asyncio.RedisCluster) -> None:
     """A lease on a cluster excludes another client and is handed to the one who waits."""
     first, second = Redis(cluster), Redis(cluster)
     session = bare_session(first)
-    token = Token.parse(await begin(session, count=0))
+    token = Credential.parse(await begin(session, count=0))
     assert token is not None
     claims = [Claim(name, 10, token.secret_hash) for name in ("a", "b")]
     granted = await first.acquire("session", token.sid, claims[0])
