@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -213,6 +215,32 @@ def test_only_what_is_between_the_markers_is_written() -> None:
     assert filled.endswith(f"{end}\nafter\n")
     assert "old" not in filled
     assert publish.filled(filled, publish.blocks(a_run(), "x.svg")) == filled
+
+
+def _kept(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text())
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_times_of_a_busy_machine_are_not_published(tmp_path: Path, is_quiet: bool) -> None:
+    """Rounds too far apart publish nothing that a clock has measured, whatever it gives."""
+    run = a_run()
+    for taken in (samples for paths in run["load"].values() for samples in paths.values()):
+        taken[:] = [taken[0]] * 3 if is_quiet else taken
+    (tmp_path / "latest.json").write_text(json.dumps(run))
+    (tmp_path / "published.json").write_text('"old"')
+    for name in ("growth", "hot", "instructions", "parts"):
+        (tmp_path / f"{name}.json").write_text('"new"')
+        (tmp_path / f"published-{name}.json").write_text('"old"')
+
+    refused = publish.take_over(tmp_path)
+
+    assert (refused is None) is is_quiet
+    assert _kept(tmp_path, "published.json") == (run if is_quiet else "old")
+    for name in ("growth", "hot"):
+        assert _kept(tmp_path, f"published-{name}.json") == ("new" if is_quiet else "old")
+    for name in ("instructions", "parts"):
+        assert _kept(tmp_path, f"published-{name}.json") == "new"
 
 
 @pytest.mark.parametrize("page", publish.PAGES)
