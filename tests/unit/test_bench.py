@@ -225,7 +225,7 @@ def _kept(folder: Path, name: str) -> Any:
 def test_times_of_a_busy_machine_are_not_published(tmp_path: Path, is_quiet: bool) -> None:
     """Rounds too far apart publish nothing that a clock has measured, whatever it gives."""
     run = a_run()
-    for taken in (samples for paths in run["load"].values() for samples in paths.values()):
+    for taken in (each for paths in run["load"].values() for each in paths.values()):
         taken[:] = [taken[0]] * 3 if is_quiet else taken
     (tmp_path / "latest.json").write_text(json.dumps(run))
     (tmp_path / "published.json").write_text('"old"')
