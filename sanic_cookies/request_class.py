@@ -32,8 +32,6 @@ class Sessions(Protocol):
 class _WithSessions(Request):
     """Stands before the app's own request class."""
 
-    # Asked by name: before Python 3.12 `super()` makes an object each time.
-    _plain: ClassVar[type[Request]]
     _sessions: ClassVar[Sessions]
     _exchange: Exchange | None = None
     _context: Any = None
@@ -64,8 +62,8 @@ class _WithSessions(Request):
             if getattr(response, "headers", None):
                 drop_cookies(response)  # a shared response has nobody else's on it
             if not options:  # spares the making of another dict
-                return self._plain.respond(self, response)
-            return self._plain.respond(self, response, **options)
+                return super().respond(response)
+            return super().respond(response, **options)
         if response is None:
             response = HTTPResponse(**options)
         has_headers = hasattr(response, "headers")
@@ -76,7 +74,7 @@ class _WithSessions(Request):
         if has_headers:
             exchange.begun = True
             exchange.write_to(response)
-        return self._plain.respond(self, response)
+        return super().respond(response)
 
     async def _respond_after(
         self, exchange: Exchange, response: Any, unsaved: list[Any], others: bool
@@ -99,4 +97,4 @@ class _WithSessions(Request):
 
 def with_sessions(plain: type[Request], sessions: Sessions) -> type[Request]:
     """Return a subclass of an app's request class, with its sessions."""
-    return type(plain.__name__, (_WithSessions, plain), {"_plain": plain, "_sessions": sessions})
+    return type(plain.__name__, (_WithSessions, plain), {"_sessions": sessions})

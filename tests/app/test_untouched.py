@@ -116,6 +116,22 @@ async def test_the_apps_own_request_class_is_kept() -> None:
         assert "set-cookie" in reply.headers
 
 
+async def test_what_is_put_behind_our_request_class_is_asked_too() -> None:
+    """A class that an extension mixes in later has its say in each response, touched or not."""
+
+    class Marked(Request):
+        async def respond(self, response: Any = None, **options: Any) -> Any:  # type: ignore[override]
+            response.headers["x-mark"] = "1"
+            return await super().respond(response, **options)
+
+    app = make_shop(preload=False)
+    app.request_class = type("Mixed", (app.request_class, Marked), {})
+
+    async with serve(app) as url, Browser(url) as browser:
+        replies = [await browser.get(path) for path in ("/leave", "/touch")]
+        assert [reply.headers["x-mark"] for reply in replies] == ["1", "1"]
+
+
 @pytest.mark.parametrize("path", ["/touch", "/look"])
 async def test_a_request_leaves_nothing_to_the_garbage_collector(path: str) -> None:
     """A request is freed with its last reference: its session holds no way back to it."""
