@@ -91,8 +91,7 @@ class SessionLocker(SessionReader):
                 if self._store.is_shared:
                     contended |= await self._read_with_lease(hold, credential, began)
                 else:
-                    await self._read(credential)
-                    self._store.require_newest(self._record)
+                    await self._read(credential, to_write=True)
             except BaseException:
                 hold.release()
                 raise

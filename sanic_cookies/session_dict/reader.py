@@ -108,8 +108,13 @@ class SessionReader(SessionLifetime):
             self._judge(None)
         return credential
 
-    async def _read(self, credential: Credential) -> None:
-        """Ask the store, and settle what the session is; what is unreadable is none."""
+    async def _read(self, credential: Credential, *, to_write: bool = False) -> None:
+        """Ask the store, and settle what the session is; what is unreadable is none.
+
+        Args:
+            credential: What is asked for.
+            to_write: Settle nothing by what is not the newest: see `FanOut.require_newest`.
+        """
         try:
             record = await self._store.fetch(
                 self._runtime.settings.name, credential.sid, self._budget
@@ -117,6 +122,8 @@ class SessionReader(SessionLifetime):
         except RecordUnreadable:
             self._unreadable(credential.sid)
             record = None
+        if to_write:
+            self._store.require_newest(record)
         self._judge(record)
 
     def _looks_anew(self) -> bool:
