@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from programs import complaints
 
 # What Sanic 25.12 prints, told to stop between a question to its manager and the answer.
@@ -19,6 +20,35 @@ Traceback (most recent call last):
             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 AttributeError: 'NoneType' object has no attribute 'get'
 """
+# The same with several workers: the handler met the wrong answer, and so did the end of `serve`.
+LATE = """\
+Main  2026-11-28 12:20:17 +0000 ERROR: Experienced exception while trying to serve
+Srv 0 2026-11-28 12:20:17 +0000 INFO: Stopping worker [17764]
+Traceback (most recent call last):
+  File "sanic/mixins/startup.py", line 1160, in serve
+    manager.run()
+  File "sanic/worker/manager.py", line 444, in _sync_states
+    state = self.worker_state[process.name].get("state")
+            ~~~~~~~~~~~~~~~~~^^^^^^^^^^^^^^
+  File "sanic/worker/process.py", line 58, in set_state
+    self.worker_state[self.name] = {
+                                   ^
+Srv 1 2026-11-28 12:20:17 +0000 INFO: Stopping worker [17765]
+TypeError: 'NoneType' object is not a mapping
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "examples/multi_worker.py", line 58, in <module>
+    app.run(port=8000, workers=4)
+  File "sanic/mixins/startup.py", line 1190, in serve
+    while cls._get_process_states(worker_state):
+  File "sanic/mixins/startup.py", line 1210, in _get_process_states
+    return [
+           ^
+AttributeError: 'str' object has no attribute 'get'
+Srv 0 2026-11-28 12:20:17 +0000 INFO: Worker complete [17764]
+"""
 OF_OURS = UNAWARES.replace("_sync_states", "load")
 
 
@@ -29,9 +59,10 @@ def test_a_quiet_log_holds_no_complaint() -> None:
     assert complaints(f"INFO: Worker ready [8]\n{busy}\n") == []
 
 
-def test_sanic_taken_unawares_is_no_complaint() -> None:
+@pytest.mark.parametrize("log", [UNAWARES, LATE])
+def test_sanic_taken_unawares_is_no_complaint(log: str) -> None:
     """Sanic's own race between a signal and its manager is known, and is not the program's."""
-    assert complaints(UNAWARES) == []
+    assert complaints(log) == []
 
 
 def test_any_other_traceback_is_a_complaint() -> None:
@@ -40,4 +71,5 @@ def test_any_other_traceback_is_a_complaint() -> None:
 
     assert complaints(OF_OURS) == [error, traceback]
     assert complaints(f"{UNAWARES}WARNING: late\n") == ["WARNING: late"]
+    assert complaints(LATE.replace("_get_process_states", "load")) == [traceback]
     assert complaints(f"{UNAWARES}{traceback}\nKeyError: 'sid'\n") == [traceback]
