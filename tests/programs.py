@@ -24,7 +24,8 @@ _BAD = ("WARN", "ERROR", "Traceback", "Warning:")
 # Sanic's main process asks its manager for the workers' state ten times a second. A signal to stop
 # that comes between question and answer asks the same connection in its handler, so that the one
 # who waited takes the other's answer (25.12, `_sync_states`). All answers are one question late
-# from there on, so that the end of `serve` may fail over one as well. The workers stop all the same.
+# from there on, so that the end of `serve` may fail over one as well. The workers stop all the
+# same.
 _TAKEN_UNAWARES = re.compile(
     r"Traceback \(most recent call last\):\n(?:  .*\n)*"
     r"  .*, in _sync_states\n(?:  .*\n)*\w+Error: 'NoneType' object .*\n?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from programs import complaints
 
 # What Sanic 25.12 prints, told to stop between a question to its manager and the answer.
