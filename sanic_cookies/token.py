@@ -29,10 +29,12 @@ class Credential(Struct, frozen=True, gc=False):
     Attributes:
         sid: The public id.
         secret_hash: SHA-256 of the secret that came with it.
+        value: What the cookie carries, secret included; "" where that is no token.
     """
 
     sid: str
     secret_hash: bytes
+    value: str = ""
 
     @classmethod
     def parse(cls, value: str) -> Credential | None:
@@ -42,7 +44,7 @@ class Credential(Struct, frozen=True, gc=False):
         """
         if len(value) != LENGTH or _SHAPE.fullmatch(value) is None:
             return None
-        return cls(value[:SID_LENGTH], sha256(value[SID_LENGTH + 1 :].encode()).digest())
+        return cls(value[:SID_LENGTH], sha256(value[SID_LENGTH + 1 :].encode()).digest(), value)
 
     def __repr__(self) -> str:
         """Show the public half only."""
@@ -77,7 +79,7 @@ class Token(Struct, frozen=True, gc=False):
     @property
     def credential(self) -> Credential:
         """What this token proves."""
-        return Credential(self.sid, sha256(self.secret.encode()).digest())
+        return Credential(self.sid, sha256(self.secret.encode()).digest(), self.value)
 
     @property
     def value(self) -> str:

@@ -37,5 +37,12 @@ async def begin(session: Session, **data: Any) -> str:
     sess = request_with(session, None)
     async with sess:
         sess.update(data)
-    assert sess._value is not None
-    return sess._value
+    value = value_of(sess)
+    assert value is not None
+    return value
+
+
+def value_of(sess: SessionDict) -> str | None:
+    """Return what the session's cookie carries by now; None if that is no token."""
+    credential = sess._credential
+    return None if credential is None else credential.value or None

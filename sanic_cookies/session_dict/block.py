@@ -247,7 +247,7 @@ class SessionDict(SessionEnding):
             # Somebody has just proved who they are: that begins a session of its own.
             self._undestroyed = self._undestroyed or self._savepoint()
             self._status, self._muted = NEW, False
-            self._credential, self._value = None, None
+            self._credential = None
         content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
 

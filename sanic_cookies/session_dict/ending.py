@@ -43,7 +43,7 @@ class SessionEnding(SessionWriter):
             return
         self._forget(NEW)
         self._content, self._blind, self._unlocked = Content(), None, None
-        self._credential, self._value, self._located = None, None, True
+        self._credential, self._located = None, True
 
     flush = destroy
 
@@ -91,7 +91,6 @@ class SessionEnding(SessionWriter):
             "_record": self._record,
             "_payload": self._payload,
             "_credential": self._credential,
-            "_value": self._value,
         }
 
     def _restore(self, savepoint: dict[str, Any]) -> None:

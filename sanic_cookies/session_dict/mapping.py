@@ -200,7 +200,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
 
         For what brings sessions over from elsewhere, before anybody has looked at this one.
         """
-        self._value, self._credential, self._located = token.value, token.credential, True
+        self._credential, self._located = token.credential, True
         self._status, self._content = UNREAD, None
 
     def keep(self, name: str, value: Any) -> None:

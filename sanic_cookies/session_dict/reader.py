@@ -176,9 +176,7 @@ class SessionReader(SessionLifetime):
                 return bound.credential
         values = self._exchange.received(self._runtime.settings.cookie)
         value = values[0] if len(values) == 1 else self._only(values)
-        credential = None if value is None else Credential.parse(value)
-        self._value = None if credential is None else value
-        return credential
+        return None if value is None else Credential.parse(value)
 
     def _bound(self) -> BoundFanOut:
         """Return the store, bound to this request's own cookies."""
@@ -250,5 +248,5 @@ class SessionReader(SessionLifetime):
         except RecordUnreadable:
             self._unreadable(self.sid or "")
             self._forget(NEW)
-            self._credential, self._value = None, None
+            self._credential = None
             return Content()

@@ -80,7 +80,6 @@ class SessionState:
         "_store",
         "_undestroyed",
         "_unlocked",
-        "_value",
         "_written",
     )
 
@@ -95,7 +94,6 @@ class SessionState:
         # What the request presents, and what the store said to that.
         self._accessed = self._located = self._muted = False
         self._credential: Credential | None = None
-        self._value: str | None = None  # what the cookie carries, if that is a token
         self._status = UNREAD
         self._failure: SessionError | None = None
         self._record: Record | None = None

@@ -63,7 +63,7 @@ class SessionWriter(SessionPlanner):
                 break
         else:
             raise SessionStoreError("no free id was found")
-        self._value, self._credential, self._located = token.value, token.credential, True
+        self._credential, self._located = token.credential, True
         self._status, self._muted, self._lease = LIVE, False, None
         record = Record.begun(draft, self._runtime.settings.clock())
         self._stored("created", plan, record, time.monotonic())
@@ -99,7 +99,7 @@ class SessionWriter(SessionPlanner):
         pass_on = may_pass_on and self._may_pass_on()
         await self._commit(draft, plan.release and not pass_on, plan.payload)
         if token is not None:
-            self._value, self._credential = token.value, token.credential
+            self._credential = token.credential
         at = time.monotonic()
         record = record.updated(draft, record.now + at - self._read_at)
         self._stored("saved" if token is None else "rotated", plan, record, at)
@@ -268,7 +268,7 @@ class SessionWriter(SessionPlanner):
     def _ended(self, sid: str) -> None:
         self._remove_cookie()
         self._forget(NEW)
-        self._credential, self._value, self._located = None, None, True
+        self._credential, self._located = None, True
         self._rotate, self._lease = False, None
         self._blind = self._unlocked = None
         self._runtime.emit("ended", sid=sid)
@@ -290,8 +290,9 @@ class SessionWriter(SessionPlanner):
             for suffix, value in bound.take_cookies():
                 exchange.send(spec, value, max_age, suffix)
             due = due and not bound.master_lives_in_cookie
-        if due and self._value is not None and not self._muted:
-            exchange.send(spec, self._value, max_age)
+        credential = self._credential
+        if due and credential is not None and credential.value and not self._muted:
+            exchange.send(spec, credential.value, max_age)
 
     def _remove_cookie(self) -> None:
         exchange, spec = self._exchange, self._runtime.settings.cookie

@@ -226,8 +226,8 @@ GUARDS = [
     Guard(
         "stores keep a hash",
         "token.py",
-        "return Credential(self.sid, sha256(self.secret.encode()).digest())",
-        "return Credential(self.sid, self.secret.encode())",
+        "return Credential(self.sid, sha256(self.secret.encode()).digest(), self.value)",
+        "return Credential(self.sid, self.secret.encode(), self.value)",
         "test_attack_stores.py::copied_store and memory",
     ),
     Guard(

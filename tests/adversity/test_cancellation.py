@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from bare import bare_session, begin, request_with
+from bare import bare_session, begin, request_with, value_of
 from lab import until
 from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
 from sanic_cookies.interfaces.base import Interface, SupportsLease
@@ -105,7 +105,7 @@ async def test_cancelled_creation_leaves_no_half_record(interface: Interface) ->
         await cancelled_after(block, steps)
         await quiet(session)
 
-        value = sess._value
+        value = value_of(sess)
         record = None if value is None else await interface.fetch("session", value.split(".")[0])
         if record is not None:
             assert dict(await request_with(session, value).peek()) == {"a": 1, "b": 1}
@@ -295,8 +295,7 @@ async def test_who_catches_the_cancellation_can_enter_again(
     store.answer()
     await asyncio.wait_for(task, 10)
 
-    assert sess._value is not None
-    store.cookie = sess._value
+    store.cookie = value_of(sess)
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
 
 
@@ -335,7 +334,7 @@ async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: 
     while new == old:  # it takes a millisecond until a new one is due
         async with request_with(session, old) as first:
             first["n"] += 1
-        new = first._value
+        new = value_of(first)
     late = request_with(session, old)
 
     async def come_late() -> None:

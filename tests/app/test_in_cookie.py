@@ -17,7 +17,14 @@ from sanic import Request, json
 from harness import Browser, make_app, serve, set_cookies
 from lab import Lab
 from samples import Clock
-from sanic_cookies import InCookieEncrypted, InMemory, Session, SessionDict
+from sanic_cookies import (
+    InCookieEncrypted,
+    InMemory,
+    Session,
+    SessionDict,
+    SessionNotLoaded,
+)
+from sanic_cookies.errors import SessionUnavailable
 from stores import KEY
 from wire import ask
 
@@ -138,6 +145,25 @@ async def test_an_older_cookie_opens_no_block_and_changes_nothing() -> None:
                 assert set_cookies(response) == []
             assert entered == []
         assert await lab.stored() == {"value": 2}
+
+
+async def test_a_refused_block_settles_nothing() -> None:
+    """Who catches the refusal of an older cookie knows no more of the session than before."""
+
+    async def refused(sess: SessionDict) -> dict[str, Any]:
+        with pytest.raises(SessionUnavailable):
+            async with sess:
+                pass
+        with pytest.raises(SessionNotLoaded):
+            sess["value"]
+        return dict(await sess.peek())
+
+    async with CookieLab(warn_lock=False) as lab:
+        await lab.put(value=1)
+        late = lab.browser.copy()
+        await lab.put(value=2)
+        async with late:
+            assert await lab.do(refused, browser=late, folder="/lazy/") == {"value": 1}
 
 
 async def put_unlocked(sess: SessionDict) -> None:

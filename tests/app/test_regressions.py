@@ -11,7 +11,7 @@ import pytest
 from sanic import Request, json, text
 
 from auth_lab import AuthLab
-from bare import bare_session, begin, request_with
+from bare import bare_session, begin, request_with, value_of
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab
 from sanic_cookies import (
@@ -95,7 +95,7 @@ async def test_an_added_interface_heals_from_a_missed_rotation() -> None:
     async with sess:
         sess.rotate()
     other.broken = False
-    value = sess._value
+    value = value_of(sess)
     assert value is not None
     async with request_with(session, value) as again:
         again["n"] = 1
@@ -260,7 +260,7 @@ async def test_a_waiter_that_became_a_stranger_gives_its_turn_back(redis_url: st
         await task
     await waiting.drain(2)
 
-    async with asyncio.timeout(0.5), request_with(holding, holder._value or "") as sess:
+    async with asyncio.timeout(0.5), request_with(holding, value_of(holder) or "") as sess:
         assert sess["n"] == 0
     for interface in (one, two):
         await interface.close()

@@ -12,6 +12,7 @@ from sanic import Request, json, text
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
 from sanic_cookies import InMemory, Session, SessionDict, SessionLockTimeout, SessionNotLoaded
+from sanic_cookies.session_dict.state import SessionState
 
 
 class Watched(InMemory):
@@ -767,6 +768,27 @@ async def test_repr_shows_no_contents() -> None:
             assert secret not in shown
             assert "hunter2" not in shown
             assert "password" not in shown
+
+
+async def test_a_dump_of_its_attributes_shows_no_secret() -> None:
+    """What tools show of an object when an error is reported lets nobody in."""
+
+    async def body(sess: SessionDict) -> list[str]:
+        async with sess:
+            sess["n"] = 2
+            sess.rotate()
+            async with sess:
+                await sess.save()
+                return [repr(getattr(sess, name)) for name in SessionState.__slots__]
+
+    async with Lab() as lab:
+        await lab.put(n=1)
+        former = lab.browser.cookies["session"].partition(".")[2]
+        dumped = await lab.do(body)
+        latter = lab.browser.cookies["session"].partition(".")[2]
+
+    assert former != latter
+    assert [each for each in dumped if former in each or latter in each] == []
 
 
 async def test_two_requests_of_a_new_browser_get_two_sessions() -> None:
