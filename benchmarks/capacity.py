@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.figures import Results, medians, route
+from benchmarks.figures import Results, bare_us, medians, route
 from benchmarks.rig import ROOT
 
 FOLDER = ROOT / "benchmarks" / "results"
@@ -109,9 +108,8 @@ def constants(
     # In memory what is beside the JSON is measured, elsewhere all of a session.
     own = growth["json_bytes"] if store == "memory" else 0
     contended = hot["hot"].get(key)
-    bare = run["load"]["sanic"]["untouched"]
     return Constants(
-        bare_us=median(each["cpu_us"] for each in bare),
+        bare_us=bare_us(run, "sanic"),
         read_us=route(run, key, "read").added_us,
         write_us=route(run, key, "write").added_us,
         store_read_us=alone["read"],

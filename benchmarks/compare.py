@@ -2,9 +2,10 @@
 
     python -m benchmarks.compare [--quick] [--only KEY ...] [--json FILE]
 
-Each round measures each system on each of its routes, right after the bare app of its framework.
-So whatever the machine does meanwhile, it does to both sides of a ratio. What is stored are the
-samples; `benchmarks.figures` makes medians and ratios of them.
+Each round measures each system on each of its routes, in short turns with the bare app of its
+framework: a tenth of a second for the one, a tenth for the other. So whatever the machine does
+meanwhile, it does to both sides of a ratio. What is stored are the samples, one for each turn;
+`benchmarks.figures` makes medians and ratios of them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import math
 import sys
 import time
 from collections.abc import Awaitable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import uvloop
 
 from benchmarks.environments import build_all, versions
-from benchmarks.load import Window, exactly, measure, one, request
+from benchmarks.load import Crowd, Window, crowd, exactly, one, request
 from benchmarks.rig import ROOT, Cores, facts
 from benchmarks.servers import Server, stores
 from benchmarks.systems import BY_KEY, SYSTEMS, System
@@ -35,6 +37,8 @@ from benchmarks.trips import counting
 RESULTS = ROOT / "benchmarks" / "results"
 SESSIONS, CONNECTIONS, COUNTED = 256, 32, 50
 STEP_SECONDS = 120.0  # far more than any step takes; so a server that hangs ends no run
+RAMP_SECONDS = 0.015  # from rest until all clients are at work: each has been answered by then
+HOT_SECONDS = 0.5  # at one session there is no bare app to compare with in turns
 
 Trips = dict[str, dict[str, float]]
 
@@ -45,18 +49,20 @@ class Plan:
 
     Attributes:
         rounds: Rounds of all systems and routes.
-        seconds: Length of each sample.
-        single: Requests over one connection in each round, for the latency.
+        turns: How often, in a round, a route and its bare app take turns.
+        seconds: Length of each sample, two of which make a turn.
+        single: Requests over one connection in each turn, for the latency.
         minutes: No round begins that would end later than this.
     """
 
     rounds: int = 5
-    seconds: float = 0.5
-    single: int = 300
-    minutes: float = 6.0
+    turns: int = 10
+    seconds: float = 0.05
+    single: int = 20
+    minutes: float = 9.0
 
 
-FULL, QUICK = Plan(), Plan(rounds=2, seconds=0.25, single=100, minutes=1.5)
+FULL, QUICK = Plan(), Plan(rounds=1, turns=5)
 
 
 class Run:
@@ -68,7 +74,7 @@ class Run:
         self.servers = {each.system.key: each for each in servers}
         self.cookies: dict[str, list[str]] = {}
         self.load: dict[str, dict[str, list[dict[str, float]]]] = {}
-        self.latency: dict[str, dict[str, list[float]]] = {}
+        self.latency: dict[str, dict[str, list[dict[str, float]]]] = {}
         self.hot: dict[str, list[dict[str, float]]] = {}
         self.dropped: dict[str, str] = {}
 
@@ -119,53 +125,82 @@ class Run:
             await self._one_hot_session(key)
 
     async def _sample(self, key: str, path: str) -> None:
-        cookies = self.cookies[key]
+        """Measure a route and the bare app in turns, at 32 connections each."""
+        base = self.servers[key].system.base
+        taken = self.load.setdefault(key, {}).setdefault(path, [])
+        async with AsyncExitStack() as stack:
+            crowds = [await stack.enter_async_context(self._crowd(key, path))]
+            if base != key:
+                crowds.append(await stack.enter_async_context(self._crowd(base, "untouched")))
+            for number in range(self.plan.turns):
+                windows = await self._turn(crowds, is_bare_first=bool(number % 2))
+                taken.append(_sample(windows[0], windows[-1]))
+
+    def _crowd(self, key: str, path: str) -> AbstractAsyncContextManager[Crowd]:
+        cookies, server = self.cookies[key], self.servers[key]
         clients = [
             [request(f"/{path}", cookie) for cookie in islice(cookies, number, None, CONNECTIONS)]
             for number in range(CONNECTIONS)
         ]
-        window = await self._window(key, path, clients)
-        sample = {
-            "rate": window.requests / window.seconds,
-            "cpu_us": window.server_cpu / window.requests * 1e6,
-            "server_busy": window.server_cpu / window.seconds,
-            "load_busy": window.own_cpu / window.seconds,
-        }
-        self.load.setdefault(key, {}).setdefault(path, []).append(sample)
+        return crowd(server.port, clients, server.cpu)
 
-    async def _window(self, key: str, path: str, clients: Sequence[Sequence[bytes]]) -> Window:
-        """Measure; once more, and longer, if others kept the server from all work meanwhile."""
-        server, seconds = self.servers[key], self.plan.seconds
+    async def _turn(self, crowds: Sequence[Crowd], *, is_bare_first: bool) -> list[Window]:
+        """Measure each crowd; once more, and longer, if others kept a server from all work."""
         for longer in (1, 4, 16):
-            window = await measure(server.port, clients, seconds * longer, server.cpu)
-            if window.failures:
-                raise RuntimeError(f"{window.failures} requests for /{path} failed")
-            if window.requests:
-                return window
-        raise RuntimeError(f"/{path} is not answered")
+            order = crowds[::-1] if is_bare_first else crowds
+            seconds = self.plan.seconds * longer
+            windows = [await each.window(seconds, RAMP_SECONDS) for each in order]
+            if failures := sum(each.failures for each in windows):
+                raise RuntimeError(f"{failures} requests failed")
+            if all(each.requests for each in windows):
+                return windows[::-1] if is_bare_first else windows
+        raise RuntimeError("requests are not answered")
 
     async def _one_by_one(self, key: str, path: str) -> None:
+        """Measure a route and the bare app in turns, over one connection."""
+        base = self.servers[key].system.base
+        if base == key:
+            return
+        taken = self.latency.setdefault(key, {}).setdefault(path, [])
+        for _ in range(self.plan.turns):
+            own, bare = await self._latency(key, path), await self._latency(base, "untouched")
+            taken.append({"us": own, "bare_us": bare})
+
+    async def _latency(self, key: str, path: str) -> float:
         requests = [request(f"/{path}", cookie) for cookie in self.cookies[key]]
         client = await exactly(self.servers[key].port, requests, self.plan.single)
-        times = sorted(client.times)
-        self.latency.setdefault(key, {}).setdefault(path, []).append(times[len(times) // 2] * 1e6)
+        return median(client.times) * 1e6
 
     async def _one_hot_session(self, key: str) -> None:
         server = self.servers[key]
         cookie = (await server.cookies(1))[0]
         clients = [[request("/write", cookie)]] * CONNECTIONS
-        window = await measure(server.port, clients, self.plan.seconds, server.cpu)
+        async with crowd(server.port, clients, server.cpu) as all_of_them:
+            window = await all_of_them.window(HOT_SECONDS, warm_up=0.2)
         if window.failures or not window.answered:
             raise RuntimeError(f"{window.failures} requests for one session failed")
         kept = int((await one(server.port, "/read", cookie)).rpartition(b"\r\n\r\n")[2])
         times = sorted(window.times)
         sample = {
             "rate": window.requests / window.seconds,
+            "many": median(each["rate"] for each in self.load[key]["write"][-self.plan.turns :]),
             "p99_ms": times[len(times) * 99 // 100] * 1e3,
             "answered": window.answered,
             "kept": kept,
         }
         self.hot.setdefault(key, []).append(sample)
+
+
+def _sample(window: Window, bare: Window) -> dict[str, float]:
+    """Return the figures of a turn; a bare app is its own."""
+    return {
+        "rate": window.requests / window.seconds,
+        "bare_rate": bare.requests / bare.seconds,
+        "cpu_us": window.server_cpu / window.requests * 1e6,
+        "bare_cpu_us": bare.server_cpu / bare.requests * 1e6,
+        "server_busy": window.server_cpu / window.seconds,
+        "load_busy": window.own_cpu / window.seconds,
+    }
 
 
 async def count_trips(systems: Sequence[System], urls: dict[str, str], cores: Cores) -> Trips:

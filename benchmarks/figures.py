@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import comb
 from statistics import median
 from typing import Any
 
@@ -18,9 +20,9 @@ class Route:
 
     Attributes:
         rate: Requests a second.
-        of_bare: The same, as a part of the bare app's in the same round.
-        added_us: Microseconds of CPU a request above the bare app's in the same round.
-        latency_us: Microseconds above the bare app's latency at one connection.
+        of_bare: The same, as a part of the bare app's in the same turn.
+        added_us: Microseconds of CPU a request above the bare app's.
+        latency_us: Microseconds above the bare app's latency at one connection, in the same turn.
         trips: Round trips to the store a request; None where there is none to count.
     """
 
@@ -37,7 +39,7 @@ class Hot:
 
     Attributes:
         rate: Increments answered a second.
-        of_many: The same, as a part of the system's rate over many sessions.
+        of_many: The same, as a part of the system's rate over many sessions in the same round.
         lost: The part of the increments that is not in the session afterwards.
         p99_ms: What 99 of 100 requests took at most.
     """
@@ -54,25 +56,38 @@ def measured(results: Results) -> list[System]:
 
 
 def route(results: Results, key: str, path: str) -> Route:
-    """Return the figures of one route: medians of what each round gave."""
+    """Return the figures of one route: medians of what each turn gave.
+
+    CPU is compared as a part of the bare app's as well. In a turn that something else slows down,
+    both take longer by the same part, so a difference would tell of that as much as of the route.
+    """
     samples = results["load"][key][path]
-    bare = results["load"][BY_KEY[key].base]["untouched"]
-    pairs = list(zip(samples, bare, strict=True))
+    beyond_bare = median(
+        (each["cpu_us"] - each["bare_cpu_us"]) / each["bare_cpu_us"] for each in samples
+    )
+    alone = results["latency_us"].get(key, {}).get(path)
     return Route(
         median(each["rate"] for each in samples),
-        median(each["rate"] / base["rate"] for each, base in pairs),
-        median(each["cpu_us"] - base["cpu_us"] for each, base in pairs),
-        _added_latency(results, key, path),
+        median(map(_of_bare, samples)),
+        beyond_bare * bare_us(results, BY_KEY[key].base),
+        median(each["us"] - each["bare_us"] for each in alone) if alone else None,
         results["trips"].get(key, {}).get(path),
     )
 
 
-def _added_latency(results: Results, key: str, path: str) -> float | None:
-    here = results["latency_us"].get(key, {}).get(path)
-    bare = results["latency_us"].get(BY_KEY[key].base, {}).get("untouched")
-    if here is None or bare is None:
-        return None
-    return median(each - base for each, base in zip(here, bare, strict=True))
+def _of_bare(sample: Mapping[str, float]) -> float:
+    return sample["rate"] / sample["bare_rate"]
+
+
+def bare_us(results: Results, base: str) -> float:
+    """Return the microseconds of CPU that a request to a bare app takes, in all of its turns."""
+    return median(
+        sample["bare_cpu_us"]
+        for key, paths in results["load"].items()
+        if BY_KEY[key].base == base
+        for samples in paths.values()
+        for sample in samples
+    )
 
 
 def hot(results: Results, key: str) -> Hot | None:
@@ -80,10 +95,9 @@ def hot(results: Results, key: str) -> Hot | None:
     samples = results["hot"].get(key)
     if not samples:
         return None
-    many = [each["rate"] for each in results["load"][key]["write"]]
     return Hot(
         median(each["rate"] for each in samples),
-        median(each["rate"] / rate for each, rate in zip(samples, many, strict=True)),
+        median(each["rate"] / each["many"] for each in samples),
         lost(sum(each["answered"] for each in samples), sum(each["kept"] for each in samples)),
         median(each["p99_ms"] for each in samples),
     )
@@ -104,16 +118,26 @@ def busiest(results: Results, who: str) -> float:
     )
 
 
-def spread(samples: Sequence[Mapping[str, float]]) -> float:
-    """Return how far the rates of a route lie apart, as a part of their median."""
-    rates = [each["rate"] for each in samples]
-    return (max(rates) - min(rates)) / median(rates)
+def doubt(values: Sequence[float]) -> float:
+    """Return how far the true median may lie from that of a sample, as a part of it.
+
+    Half of the interval in which it lies at 95 %, whatever the distribution is: between two of the
+    sample, as many from either end as a coin that is tossed for each allows. Fewer than six tell
+    less: then it is half of all there is between the least and the most.
+    """
+    ordered, count = sorted(values), len(values)
+    tails = accumulate(comb(count, heads) / 2**count for heads in range(count))
+    left_out = max(0, sum(tail <= 0.025 for tail in tails) - 1)
+    return (ordered[-1 - left_out] - ordered[left_out]) / 2 / median(ordered)
 
 
-def worst_spread(results: Results) -> float:
-    """Return the median over all routes of how far their rounds lie apart."""
+def typical_doubt(results: Results) -> float:
+    """Return how well ratios to the bare app are known: the median of all routes' doubts."""
     return median(
-        spread(samples) for paths in results["load"].values() for samples in paths.values()
+        doubt(list(map(_of_bare, samples)))
+        for key, paths in results["load"].items()
+        if BY_KEY[key].kind != "bare"
+        for samples in paths.values()
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.figures import Results, hot, measured, medians, route, with_room
+from benchmarks.figures import Results, bare_us, hot, measured, medians, route, with_room
 
 Formula = Callable[[Results, str], float]
 
@@ -226,8 +225,7 @@ def _fixed(text: str, bound: float, at_least: bool) -> Goal:
 
 
 def _request_us(run: Results, key: str, path: str) -> float:
-    bare = median(each["cpu_us"] for each in run["load"]["sanic"]["untouched"])
-    return bare + route(run, key, path).added_us
+    return bare_us(run, "sanic") + route(run, key, path).added_us
 
 
 def applicable(results: Results) -> list[Judged]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 OK = b"HTTP/1.1 200"
 END = b"\r\n\r\n"
 LENGTH = b"ength: "  # of Content-Length, in whatever case the server writes it
+DRAIN_SECONDS = 60.0  # far more than any answer takes
 
 
 @dataclass
@@ -25,8 +27,8 @@ class Window:
 
     Attributes:
         requests: Answered with 200 in it.
-        failures: Answered otherwise, whenever.
-        answered: With 200, whenever: what came before and after it included.
+        failures: Answered otherwise, whenever until then.
+        answered: With 200, whenever until then: what came before and after it included.
         seconds: How long it was.
         server_cpu: Seconds of CPU of the measured server in it.
         own_cpu: Seconds of CPU of the load generator in it.
@@ -45,18 +47,23 @@ class Window:
 class Connection(asyncio.Protocol):
     """One client: sends its requests in turn, the next when the answer is here, until told."""
 
-    def __init__(self, requests: Sequence[bytes], limit: int | None = None) -> None:
+    def __init__(
+        self, requests: Sequence[bytes], limit: int | None = None, *, at_rest: bool = False
+    ) -> None:
         """Make a client.
 
         Args:
             requests: Sent one after the other, over and over.
             limit: How many to send in all; None to go on until `stop`.
+            at_rest: Begin at rest, and not with the connection.
         """
         self._requests = cycle(requests)
         self._left = -1 if limit is None else limit
         self._buffer = b""
         self._sent = 0.0
         self._finished = False
+        self._at_rest = at_rest
+        self._rested: asyncio.Future[None] | None = None
         self._transport: Any = None
         self.answered = 0
         self.failures = 0
@@ -69,9 +76,21 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._send()
 
+    def rest(self) -> asyncio.Future[None]:
+        """Send nothing until `go`; done when the answer that is due is here."""
+        self._at_rest = True
+        self._rested = asyncio.get_running_loop().create_future()
+        return self._rested
+
+    def go(self) -> None:
+        """Send again, after a rest."""
+        self._at_rest = False
+        self._send()
+
     def stop(self) -> None:
-        """Send no more; `done` when the last answer is here."""
-        self._left = 0
+        """Hang up; `done` when the connection is closed."""
+        self._finished = True
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Take an answer, or a part of one."""
@@ -96,13 +115,18 @@ class Connection(asyncio.Protocol):
             return
         if self._finished:
             self.done.set_result(None)
-        else:
-            self.done.set_exception(ConnectionError("the server has hung up"))
+            return
+        self.done.set_exception(ConnectionError("the server has hung up"))
+        if self._rested is not None and not self._rested.done():
+            self._rested.set_exception(ConnectionError("the server has hung up"))
 
     def _send(self) -> None:
         if self._left == 0:
-            self._finished = True
-            self._transport.close()
+            self.stop()
+            return
+        if self._at_rest:
+            if self._rested is not None and not self._rested.done():
+                self._rested.set_result(None)
             return
         self._left -= 1
         self._sent = time.perf_counter()
@@ -146,45 +170,65 @@ async def one(port: int, path: str, cookie: str = "") -> bytes:
     return (await exactly(port, [request(path, cookie)], 1)).last
 
 
-async def measure(
-    port: int,
-    clients: Sequence[Sequence[bytes]],
-    seconds: float,
-    server_cpu: Callable[[], float],
-    warm_up: float = 0.2,
-) -> Window:
-    """Let clients loose on a server, and measure a stretch from the middle of it.
+class Crowd:
+    """Clients of one server, who all send or all rest."""
+
+    def __init__(self, clients: Sequence[Connection], server_cpu: Callable[[], float]) -> None:
+        """Take clients that are connected and at rest; see `crowd`."""
+        self._clients = clients
+        self._server_cpu = server_cpu
+
+    async def window(self, seconds: float, warm_up: float) -> Window:
+        """Let them loose on the server, and measure a stretch; then all rest again.
+
+        Args:
+            seconds: Length of the stretch.
+            warm_up: Seconds before it begins.
+        """
+        clients = self._clients
+        for each in clients:
+            each.go()
+        await asyncio.sleep(warm_up)
+        before = sum(each.answered for each in clients)
+        skipped = [len(each.times) for each in clients]
+        began, cpu, own = time.perf_counter(), self._server_cpu(), time.process_time()
+        await asyncio.sleep(seconds)
+        window = Window(
+            sum(each.answered for each in clients) - before,
+            time.perf_counter() - began,
+            self._server_cpu() - cpu,
+            time.process_time() - own,
+        )
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await asyncio.gather(*(each.rest() for each in clients))
+        for each, skip in zip(clients, skipped, strict=True):
+            window.times += each.times[skip:]
+        window.answered = sum(each.answered for each in clients)
+        window.failures = sum(each.failures for each in clients)
+        return window
+
+
+@asynccontextmanager
+async def crowd(
+    port: int, clients: Sequence[Sequence[bytes]], server_cpu: Callable[[], float]
+) -> AsyncIterator[Crowd]:
+    """Connect clients to a server; gives them at rest, and closes their connections.
 
     Args:
         port: Where the server listens.
         clients: The requests of each.
-        seconds: Length of the stretch.
         server_cpu: Returns the CPU time of the server so far.
-        warm_up: Seconds before the stretch begins.
     """
-    loop = asyncio.get_running_loop()
-    connections = []
+    loop, connections = asyncio.get_running_loop(), []
     for requests in clients:
         _, client = await loop.create_connection(
-            lambda requests=requests: Connection(requests), "127.0.0.1", port
+            lambda requests=requests: Connection(requests, at_rest=True), "127.0.0.1", port
         )
         connections.append(client)
-    await asyncio.sleep(warm_up)
-    before = [each.answered for each in connections]
-    skipped = [len(each.times) for each in connections]
-    began, cpu, own = time.perf_counter(), server_cpu(), time.process_time()
-    await asyncio.sleep(seconds)
-    window = Window(
-        sum(each.answered for each in connections) - sum(before),
-        time.perf_counter() - began,
-        server_cpu() - cpu,
-        time.process_time() - own,
-    )
-    for each, skip in zip(connections, skipped, strict=True):
-        window.times += each.times[skip:]
-        each.stop()
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(each.done for each in connections))
-    window.answered = sum(each.answered for each in connections)
-    window.failures = sum(each.failures for each in connections)
-    return window
+    try:
+        yield Crowd(connections, server_cpu)
+    finally:
+        for each in connections:
+            each.stop()
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await asyncio.gather(*(each.done for each in connections))

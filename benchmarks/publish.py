@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.capacity import STORES, Constants, Site, constants
 from benchmarks.capacity import lines as capacity_lines
 from benchmarks.chart import TITLE, svg
-from benchmarks.figures import Results, hot, measured, route, worst_spread
+from benchmarks.figures import Results, hot, measured, route, typical_doubt
 from benchmarks.goals import applicable, of_growth, of_hot
 from benchmarks.growth import lines as growth_lines
 from benchmarks.hot import lines as hot_lines
@@ -36,8 +36,8 @@ FILES = {name: f"published-{name}.json" for name in ("growth", "hot", "instructi
 FILES["latest"] = "published.json"
 # The same whatever else the machine does.
 COUNTED = ("instructions", "parts")
-# How far the rounds of a run's routes may lie apart, as `worst_spread` has it.
-MOST_APART = 0.25
+# How well the routes of a run have to be known, as `typical_doubt` has it.
+MOST_DOUBT = 0.05
 CHART = ROOT / "docs" / "pictures" / "benchmark.svg"
 PAGES = {
     "README.md": "docs/pictures/benchmark.svg",
@@ -192,15 +192,16 @@ def take_over(folder: Path) -> str | None:
         Why the times stay those of before; None if they do not.
     """
     latest = folder / "latest.json"
-    apart = worst_spread(json.loads(latest.read_text())) if latest.exists() else 0.0
-    is_steady = apart <= MOST_APART
+    doubt = typical_doubt(json.loads(latest.read_text())) if latest.exists() else 0.0
+    is_steady = doubt <= MOST_DOUBT
     for name, target in FILES.items():
         if (is_steady or name in COUNTED) and (folder / f"{name}.json").exists():
             shutil.copyfile(folder / f"{name}.json", folder / target)
     if is_steady:
         return None
     return (
-        f"the rounds of a route lie {apart:.0%} apart, which tells nothing above {MOST_APART:.0%}"
+        f"what a route is of bare is known to within {doubt:.1%} of itself only, "
+        f"and nothing above {MOST_DOUBT:.0%} is published"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.figures import Results, busiest, hot, measured, route, worst_spread
+from benchmarks.figures import Results, busiest, hot, measured, route, typical_doubt
 from benchmarks.goals import Judged, applicable
 from benchmarks.systems import System
 
@@ -58,7 +58,8 @@ def about(results: Results) -> str:
     return (
         f"{facts['processor']}, {facts['cores']} cores, Python {facts['python']}; "
         f"{facts['pinning']}; {plan['connections']} connections, {plan['sessions']} sessions, "
-        f"medians of {plan['rounds']} rounds of {plan['seconds']:g} s; {facts['date']}."
+        f"medians of {plan['rounds'] * plan['turns']} turns of {plan['seconds']:g} s; "
+        f"{facts['date']}."
     )
 
 
@@ -67,7 +68,8 @@ def proof(results: Results) -> str:
     return (
         f"The load generator was busy {busiest(results, 'load'):.0%} of the time at most, the "
         f"servers up to {busiest(results, 'server'):.0%}; "
-        f"the rounds of a route lie {worst_spread(results):.0%} apart (median of all routes)."
+        f"a part of bare is known to within {typical_doubt(results):.1%} of itself (half of the "
+        "interval at 95 %, median of all routes)."
     )
 
 
