@@ -19,6 +19,7 @@ from .interfaces.guard import Budget
 from .interfaces.memory import InMemory
 from .locks import LockTable
 from .meter import Meter
+from .mistakes import no_interface
 from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
@@ -108,11 +109,13 @@ class Session:
         """Attach to `app`; for factories, where the app comes later.
 
         Raises:
-            SessionConfigError: The name is taken on `app.ctx` or `request.ctx`, another session
-                of this app has the same cookie, or `app.config` holds an option that cannot be.
+            SessionConfigError: It is no app, the name is taken on `app.ctx` or `request.ctx`,
+                another session of this app has the same cookie, or `app.config` holds an option
+                that cannot be.
         """
         if self._app is not None:
             raise SessionConfigError(f"{self.name} is attached to an app already")
+        _require_app(app)
         self.settings = self._settings(app.config)
         name, wiring = self.name, Wiring.of(app)
         if hasattr(app.ctx, name):
@@ -370,11 +373,14 @@ def session_of(request: Request, session_name: str | None = None) -> Session:
     raise SessionConfigError(f"the app has no session {session_name or ''!r}", served=True)
 
 
+def _require_app(app: object) -> None:
+    if not isinstance(app, Sanic):
+        name = type(app).__name__
+        raise SessionConfigError(f"{name} is no Sanic app: give it first, or to init_app(app)")
+
+
 def _checked(interface: object) -> Any:
-    if isinstance(interface, Interface | LivesInCookie):
+    # A class has what its objects have, so the protocols alone would take it.
+    if isinstance(interface, Interface | LivesInCookie) and not isinstance(interface, type):
         return interface
-    needed = ("open", "close", "fetch", "create", "save", "touch", "delete")
-    missing = [name for name in needed if not hasattr(interface, name)]
-    raise SessionConfigError(
-        f"{type(interface).__name__} is no interface: it lacks {', '.join(missing)}"
-    )
+    raise SessionConfigError(no_interface(interface))

@@ -18,6 +18,7 @@ from .codec import Codec, JSONCodec
 from .cookies import HOST, SECURE, CookieSpec
 from .errors import SessionConfigError
 from .expiry import MOST_SECONDS, Policy
+from .mistakes import unknown_option
 from .record import Limit
 
 DAY = 24 * 3600.0
@@ -143,7 +144,7 @@ class Options:
         """
         unknown = sorted(set(given) - known)
         if unknown:
-            raise SessionConfigError(f"unknown option {unknown[0]!r}; known are {sorted(known)}")
+            raise SessionConfigError(unknown_option(unknown[0], known))
         self._given, self._config, self._prefix = given, config, prefix
 
     def has(self, name: str) -> bool:
@@ -206,7 +207,8 @@ class Options:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(name, "seconds or a timedelta")
         if not (0 < value <= MOST_SECONDS or (zero and value == 0)):
-            raise SessionConfigError(f"{name} must be more than 0 seconds, and they must end")
+            least = "0 seconds or more" if zero else "more than 0 seconds"
+            raise SessionConfigError(f"{name} must be {least}, and {MOST_SECONDS:.0f} at most")
         return float(value)
 
     def optional_seconds(self, name: str, default: float | None) -> float | None:

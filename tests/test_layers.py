@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 # Lowest first. A module may import those of the rows above its own. Modules are named as inside of
 # the package; "__init__" is the package itself.
 LAYERS = [
-    ["errors", "token", "background", "timers", "meter", "headers"],
+    ["errors", "mistakes", "token", "background", "timers", "meter", "headers"],
     ["record"],
     ["expiry", "codec", "cookies", "content"],
     ["session_dict.changes", "session_dict.plan", "session_dict.lease"],

@@ -1,0 +1,53 @@
+"""What is often given by mistake, and what was meant: so errors of the set-up name the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+# What options of ours are called elsewhere.
+_ELSEWHERE = {
+    "interface": "master_interface",
+    "store": "master_interface",
+    "backend": "master_interface",
+    "name": "session_name",
+    "max_age": "expiry",
+    "ttl": "expiry",
+    "lifetime": "expiry",
+    "timeout": "expiry",
+}
+_PARTS = ("open", "close", "fetch", "create", "save", "touch", "delete")
+# By the package of a driver's object: what makes an interface of it.
+_WRAPPERS = {"redis": "Redis(client)", "asyncpg": "AsyncPG(pool)"}
+_URLS = {"redis": "Redis(url)", "rediss": "Redis(url)", "unix": "Redis(url)"}
+_URLS |= {"postgresql": "AsyncPG(url)", "postgres": "AsyncPG(url)"}
+
+
+def unknown_option(name: str, known: Collection[str]) -> str:
+    """Say that there is no such option, and which one may have been meant.
+
+    Args:
+        name: What was given.
+        known: The options that there are.
+    """
+    names = sorted({"master_interface", "session_name", *known})
+    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, 1)), None)
+    if meant is not None:
+        return f"unknown option {name!r}: did you mean {meant!r}?"
+    more = "" if "auth_key" in known else "; AuthSession has more, for logins"
+    return f"unknown option {name!r}; known are {', '.join(names)}{more}"
+
+
+def no_interface(given: object) -> str:
+    """Say why `given` is no interface, and what would be; nothing of a URL is repeated."""
+    if isinstance(given, type):
+        return f"{given.__name__} is a class: give an object of it, such as {given.__name__}(...)"
+    if isinstance(given, str):
+        made = _URLS.get(given.partition(":")[0], "Redis(url) or AsyncPG(url)")
+        return f"a str is no interface: give {made}"
+    kind = type(given)
+    package = kind.__module__.partition(".")[0]
+    if package in _WRAPPERS:
+        return f"{kind.__name__} of {kind.__module__} is no interface: give {_WRAPPERS[package]}"
+    missing = [name for name in _PARTS if not hasattr(given, name)]
+    return f"{kind.__name__} is no interface: it lacks {', '.join(missing)}"

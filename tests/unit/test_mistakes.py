@@ -1,0 +1,92 @@
+"""What is often given by mistake is refused where it is given, by an error that names the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+import redis.asyncio as redis_asyncio
+from sanic import Blueprint
+
+from harness import make_app
+from sanic_cookies import AuthSession, InMemory, Session, SessionConfigError
+
+SECRET_URL = "redis://:hunter2@127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("cookie_nmae", "'cookie_name'"),
+        ("http_only", "'httponly'"),
+        ("same_site", "'samesite'"),
+        ("sessioncookie", "'session_cookie'"),
+        ("interface", "'master_interface'"),
+        ("store", "'master_interface'"),
+        ("name", "'session_name'"),
+        ("max_age", "'expiry'"),
+        ("ttl", "'expiry'"),
+    ],
+)
+def test_an_option_that_nobody_has(given: str, meant: str) -> None:
+    """The error names the option that was meant: by its spelling, or by its name elsewhere."""
+    options: dict[str, Any] = {given: 1}
+    with pytest.raises(SessionConfigError) as caught:
+        Session(**options)
+    assert str(caught.value) == f"unknown option {given!r}: did you mean {meant}?"
+
+
+def test_an_option_of_the_other_class() -> None:
+    """What only `AuthSession` has is said to be there; its own error does not send one on."""
+    options: dict[str, Any] = {"csrf": "token"}
+    with pytest.raises(SessionConfigError, match=r"known are .*; AuthSession has more"):
+        Session(**options)
+    options = {"qqq": 1}
+    with pytest.raises(SessionConfigError, match=r"known are .*warn_lock$"):
+        AuthSession(**options)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (InMemory, "InMemory is a class: give an object of it, such as InMemory(...)"),
+        (SECRET_URL, "a str is no interface: give Redis(url)"),
+        ("postgresql://me:hunter2@127.0.0.1", "a str is no interface: give AsyncPG(url)"),
+        ("memory", "a str is no interface: give Redis(url) or AsyncPG(url)"),
+        (
+            redis_asyncio.Redis(),
+            "Redis of redis.asyncio.client is no interface: give Redis(client)",
+        ),
+        (
+            object(),
+            "object is no interface: it lacks open, close, fetch, create, save, touch, delete",
+        ),
+    ],
+    ids=["class", "redis", "postgres", "text", "client", "object"],
+)
+def test_what_is_no_interface(given: Any, words: str) -> None:
+    """Whatever takes an interface says how to make one of what it got, and repeats no password."""
+    for give in (
+        lambda: Session(make_app(), given),
+        lambda: Session(make_app()).add_interface(given),
+        lambda: Session(make_app()).set_master_interface(given),
+    ):
+        with pytest.raises(SessionConfigError) as caught:
+            give()
+        assert str(caught.value) == words
+
+
+async def test_a_pool_is_no_interface() -> None:
+    """A pool of asyncpg is no interface, but `AsyncPG` makes one of it."""
+    pool = asyncpg.create_pool("postgresql://127.0.0.1")
+    with pytest.raises(SessionConfigError, match=r"give AsyncPG\(pool\)"):
+        Session(make_app(), pool)
+
+
+@pytest.mark.parametrize("given", [InMemory(), Blueprint("shop")], ids=["store", "blueprint"])
+def test_what_is_no_app(given: Any) -> None:
+    """The app comes first; a blueprint needs no session of its own."""
+    for give in (lambda: Session(given), lambda: Session().init_app(given)):
+        with pytest.raises(SessionConfigError, match="is no Sanic app: give it first"):
+            give()
