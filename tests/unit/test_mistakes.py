@@ -6,11 +6,12 @@ from typing import Any
 
 import asyncpg
 import pytest
+import redis
 import redis.asyncio as redis_asyncio
 from sanic import Blueprint
 
 from harness import make_app
-from sanic_cookies import AuthSession, InMemory, Session, SessionConfigError
+from sanic_cookies import AsyncPG, AuthSession, InMemory, Redis, Session, SessionConfigError
 
 SECRET_URL = "redis://:hunter2@127.0.0.1"
 
@@ -90,3 +91,51 @@ def test_what_is_no_app(given: Any) -> None:
     for give in (lambda: Session(given), lambda: Session().init_app(given)):
         with pytest.raises(SessionConfigError, match="is no Sanic app: give it first"):
             give()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("localhost:6379", "or unix:// URL or a redis.asyncio client, not another URL"),
+        ("redis", "not another URL"),
+        ("http://:hunter2@127.0.0.1", "not another URL"),
+        (None, "not NoneType"),
+        (redis_asyncio.ConnectionPool(), "not ConnectionPool"),
+        (redis.Redis(), "this client waits for each reply: give one of redis.asyncio"),
+    ],
+    ids=["bare", "word", "http", "none", "pool", "blocking"],
+)
+def test_what_redis_does_not_take(given: Any, words: str) -> None:
+    """A store that can never work is refused when it is made, and no password is repeated."""
+    with pytest.raises(SessionConfigError) as caught:
+        Redis(given)
+    assert str(caught.value).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("127.0.0.1/shop", "an asyncpg pool or a Gino engine, not another URL"),
+        ("mysql://me:hunter2@127.0.0.1/shop", "not another URL"),
+        ("postgresql+asyncpg://me:hunter2@127.0.0.1/shop", "leave the driver's name out"),
+        ("postgres+psycopg://me:hunter2@127.0.0.1/shop", "leave the driver's name out"),
+        (None, "not NoneType"),
+        (object(), "not object"),
+    ],
+    ids=["bare", "mysql", "sqlalchemy", "psycopg", "none", "object"],
+)
+def test_what_postgres_does_not_take(given: Any, words: str) -> None:
+    """A variable that is not set, or SQLAlchemy's URL, is refused when the store is made."""
+    with pytest.raises(SessionConfigError) as caught:
+        AsyncPG(given)
+    assert str(caught.value).endswith(words)
+
+
+async def test_what_stores_take() -> None:
+    """Each kind of URL, and clients and pools that do not wait, are taken."""
+    for url in ("redis://127.0.0.1", "rediss://127.0.0.1", "unix:///run/redis.sock"):
+        Redis(url)
+    Redis(redis_asyncio.Redis())
+    for url in ("postgresql://127.0.0.1/", "postgres://127.0.0.1/"):
+        AsyncPG(url)
+    AsyncPG(asyncpg.create_pool("postgresql://127.0.0.1"))

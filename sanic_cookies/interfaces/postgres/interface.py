@@ -79,6 +79,9 @@ class AsyncPG:
             sweep_every: Seconds between two clean-ups of expired rows; 0 for none.
             pool_options: For `asyncpg.create_pool`, with a URL only; behind a transaction pooler
                 give `statement_cache_size=0`.
+
+        Raises:
+            SessionConfigError: `pool` or `table` cannot be.
         """
         self._pool = Pool(pool, pool_options)
         self._loop: asyncio.AbstractEventLoop | None = None

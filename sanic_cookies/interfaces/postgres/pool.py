@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from ...errors import SessionConfigError
+
 try:
     import asyncpg
 except ImportError as error:  # pragma: no cover - tested in a process of its own
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sanic_cookies")
 
+_SCHEMES = ("postgresql://", "postgres://")
 CONNECT_SECONDS = 2.0
 RELEASE_SECONDS = 1.0
 # The server is not there, or wants nobody.
@@ -50,9 +53,13 @@ class Pool:
         Args:
             pool: `postgresql://` URL, an `asyncpg.Pool`, or a Gino engine.
             options: For `asyncpg.create_pool`.
+
+        Raises:
+            SessionConfigError: `pool` is none of them.
         """
         self.url = pool if isinstance(pool, str) else None
         self._given = None if isinstance(pool, str) else getattr(pool, "raw_pool", pool)
+        _require_pool(self.url, self._given)
         self._pool: Any = self._given
         self._options = options
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -213,3 +220,17 @@ async def _close(pool: Any) -> None:
             await pool.close()
     except TimeoutError:
         pool.terminate()
+
+
+def _require_pool(url: str | None, given: object) -> None:
+    """Refuse here what would fail when the server starts, or at the first request."""
+    if url is not None:
+        fits, what = url.startswith(_SCHEMES), "another URL"
+        if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
+            what = "one of SQLAlchemy's: leave the driver's name out"
+    else:
+        fits, what = hasattr(given, "acquire"), type(given).__name__
+    if not fits:
+        raise SessionConfigError(
+            f"AsyncPG takes a postgresql:// URL, an asyncpg pool or a Gino engine, not {what}"
+        )

@@ -65,7 +65,7 @@ try:
 
     from .ear import RedisEar
     from .link import CONNECT_SECONDS
-    from .wire import Transport, transport_of
+    from .wire import Transport, require_client, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
 
@@ -90,7 +90,11 @@ class Redis:
                 does not say otherwise) bound how long a connection may take to be made, and to be
                 silent while it owes a reply.
             prefix: Begins each key; the session's name and sid follow.
+
+        Raises:
+            SessionConfigError: `client` is neither.
         """
+        require_client(client)
         self._url = client if isinstance(client, str) else None
         self._given = None if isinstance(client, str) else client
         self._client: Any = self._given

@@ -12,6 +12,8 @@ import asyncio
 from typing import Any, Protocol
 
 from hiredis import pack_command
+from redis import Redis as BlockingRedis
+from redis import RedisCluster as BlockingCluster
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import (
     Connection,
@@ -22,8 +24,10 @@ from redis.asyncio.connection import (
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import ReadOnlyError
 
+from ...errors import SessionConfigError
 from .link import ConnectionLostError, Link, closed, connect
 
+_SCHEMES = ("redis://", "rediss://", "unix://")
 # Connections whose transport can be taken over. Anybody else's may be no connection at all.
 _KNOWN = {
     Connection,
@@ -51,6 +55,23 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Leave nothing behind; the next command connects anew."""
+
+
+def require_client(client: object) -> None:
+    """Refuse what would fail, or block the loop, only when the server starts.
+
+    Raises:
+        SessionConfigError: It is neither a URL nor a client that can be awaited.
+    """
+    if isinstance(client, BlockingRedis | BlockingCluster):
+        raise SessionConfigError("this client waits for each reply: give one of redis.asyncio")
+    if isinstance(client, str):
+        fits, given = client.startswith(_SCHEMES), "another URL"
+    else:
+        fits, given = hasattr(client, "execute_command"), type(client).__name__
+    if not fits:
+        urls = f"{', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}"
+        raise SessionConfigError(f"Redis takes a {urls} URL or a redis.asyncio client, not {given}")
 
 
 def transport_of(client: Redis | RedisCluster) -> Transport:
