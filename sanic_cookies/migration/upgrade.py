@@ -37,7 +37,7 @@ from ..runtime import suspicious, welcome
 from ..session import Session
 from ..session_dict import SessionDict
 from ..token import Token, same
-from ..wiring import may_preload
+from ..wiring import Wiring, may_preload
 from .sources import OldStore
 from .translation import Translation
 
@@ -90,6 +90,7 @@ class Migration:
         self._translation = Translation(session, logins, auth_key)
         self._until = until.timestamp()
         session.checks.insert(0, self._take_over)
+        Wiring.of(session._app).act_before_handlers()
         session._app.register_listener(self._warn_when_over, "before_server_start")
         session._app.register_listener(self._close, "after_server_stop")
 

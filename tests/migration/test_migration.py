@@ -145,6 +145,20 @@ async def test_data_are_taken_over(past: Past) -> None:
         assert site.migration.upgraded == 1
 
 
+async def test_a_session_that_is_not_preloaded_is_taken_over(past: Past) -> None:
+    """With `preload=False`, and no check of its own, an app still looks for old sessions."""
+    app = make_app()
+    session = Session(app, preload=False, warn_lock=False)
+    Migration(session, [past.source], until=FUTURE)
+
+    @app.get("/")
+    async def look(request: Request) -> Any:
+        return json(dict(await request.ctx.session.peek()))
+
+    async with serve(app) as url, with_cookie(url, past.cookies[0]) as browser:
+        assert (await browser.get("/")).json() == DATA
+
+
 async def test_a_handshake_leaves_it_to_the_next_page(past: Past) -> None:
     """What cannot set a cookie takes nothing over: the browser would be left with a dead id."""
     site = Site(past.source)
