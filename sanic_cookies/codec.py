@@ -6,7 +6,7 @@ are an unreadable record, never a guess (CVE-2026-39324).
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -15,7 +15,15 @@ from .record import RecordUnreadable
 
 # Deeper than any sane session, shallow enough for every decoder's stack.
 _MAX_SEARCH_DEPTH = 64
+_REMEDY = "would not be read back equal: store what JSON has, such as an id or a text, or use Typed"
 _ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+
+class Difference(NamedTuple):
+    """What would come back as something else: where it stands, and what kind of thing it is."""
+
+    path: str
+    what: str
 
 
 @runtime_checkable
@@ -51,8 +59,8 @@ def encode(codec: Codec, tree: dict[str, Any], key: str) -> bytes:
     try:
         return codec.encode(tree)
     except _ENCODE_ERRORS as error:
-        path = _unencodable(codec, tree[key], "sess", 0)
-        raise SessionNotSerializable(type(error).__name__, path) from error
+        path, culprit = _unencodable(codec, tree[key], "sess", 0)
+        raise SessionNotSerializable(f"{_named(culprit)} {_REMEDY}", path) from error
 
 
 def decode(codec: Codec, payload: bytes) -> Any:
@@ -79,22 +87,27 @@ def require_faithful(codec: Codec, payload: bytes, data: Any, key: str) -> None:
     """
     back = codec.decode(payload)[key]
     try:
-        path = None if back == data else _unfaithful(data, back, "sess")
+        found = None if back == data else _unfaithful(data, back, "sess")
     except RecursionError as error:
         raise SessionNotSerializable("it is nested too deeply") from error
-    if path is not None:
-        raise SessionNotSerializable("it would not be read back equal", path)
+    if found is not None:
+        raise SessionNotSerializable(f"{found.what} {_REMEDY}", found.path)
 
 
-def _unencodable(codec: Codec, value: Any, path: str, depth: int) -> str:
-    """Return the path of the innermost part of `value` that has no encoding."""
+def _named(value: Any) -> str:
+    """Say what kind of value it is; the value itself stays unsaid."""
+    return "NaN or infinity" if isinstance(value, float) else type(value).__name__
+
+
+def _unencodable(codec: Codec, value: Any, path: str, depth: int) -> tuple[str, Any]:
+    """Return the innermost part of `value` that has no encoding, after its path."""
     if depth < _MAX_SEARCH_DEPTH:
         for step, child in _children(value):
             try:
                 codec.encode(child)
             except _ENCODE_ERRORS:
                 return _unencodable(codec, child, f"{path}[{step!r}]", depth + 1)
-    return path
+    return path, value
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
@@ -105,21 +118,21 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
     return []
 
 
-def _unfaithful(value: Any, back: Any, path: str) -> str | None:
-    """Return the path of the first part of `value` that differs from `back`, if any."""
+def _unfaithful(value: Any, back: Any, path: str) -> Difference | None:
+    """Return the first part of `value` that differs from `back`, if any."""
     if isinstance(value, dict) and isinstance(back, dict):
         for key, child in value.items():
             step = f"{path}[{key!r}]"
             if key not in back:
-                return step
+                return Difference(step, f"a key of type {type(key).__name__}")
             found = _unfaithful(child, back[key], step)
             if found is not None:
                 return found
-        return None if len(value) == len(back) else path
+        return None if len(value) == len(back) else Difference(path, _named(value))
     if isinstance(value, list | tuple) and isinstance(back, list):
         for index, (child, other) in enumerate(zip(value, back, strict=False)):
             found = _unfaithful(child, other, f"{path}[{index}]")
             if found is not None:
                 return found
-        return None if len(value) == len(back) else path
-    return None if value == back else path
+        return None if len(value) == len(back) else Difference(path, _named(value))
+    return None if value == back else Difference(path, _named(value))

@@ -13,6 +13,7 @@ import msgspec
 
 from . import codec as codecs
 from .codec import Codec
+from .errors import SessionNotSerializable
 from .record import RecordUnreadable
 
 FORMAT = 1
@@ -119,7 +120,13 @@ def pack(codec: Codec, content: Content) -> bytes:
         tree["l"] = [life.idle, life.end, life.browser]
     if content.extra:
         tree["x"] = content.extra
-    return codecs.encode(codec, tree, "d")
+    try:
+        return codecs.encode(codec, tree, "d")
+    except SessionNotSerializable:
+        # The data are not to blame if something beside them is: each names its own place.
+        beside = content.extra if who is None else {"user": who.user, **content.extra}
+        codecs.encode(codec, {"d": beside}, "d")
+        raise
 
 
 def unpack(codec: Codec, payload: bytes) -> Content:

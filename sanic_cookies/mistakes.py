@@ -16,6 +16,15 @@ _ELSEWHERE = {
     "lifetime": "expiry",
     "timeout": "expiry",
 }
+# By the class of a driver's error: what was forgotten before the server started.
+FORGOTTEN = {
+    "UndefinedTableError": (
+        "its table is not there: run what 'sanic-cookies sql' prints, or await its create_table()"
+    ),
+    "UndefinedColumnError": (
+        "its table is an older one: run what 'sanic-cookies sql --upgrade' prints"
+    ),
+}
 _PARTS = ("open", "close", "fetch", "create", "save", "touch", "delete")
 # By the package of a driver's object: what makes an interface of it.
 _WRAPPERS = {"redis": "Redis(client)", "asyncpg": "AsyncPG(pool)"}

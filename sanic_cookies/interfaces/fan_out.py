@@ -18,6 +18,7 @@ from typing import Any, Literal
 from ..background import Background
 from ..errors import SessionStoreError
 from ..meter import CallOutcome, Meter
+from ..mistakes import FORGOTTEN
 from ..record import (
     SAVED,
     TOMBSTONE_VERSION,
@@ -96,6 +97,7 @@ class FanOut:
         self._on_error = on_error
         self._background = background
         self._failed_at: dict[str, float] = {}
+        self._hinted: set[str] = set()
         self._master = self._guard(master, is_master=True)
         # What the master's guard calls: the interface, or one request's own cookie.
         self._target: Any = master
@@ -157,6 +159,9 @@ class FanOut:
             logger.error(
                 "the added interface %s misses writes (%s); the next write heals it", label, cause
             )
+        if cause in FORGOTTEN and cause not in self._hinted:
+            self._hinted.add(cause)
+            logger.warning("%s: %s", label, FORGOTTEN[cause])
         if self._on_failure is not None:
             self._on_failure(label, is_master)
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import pytest
 
@@ -28,6 +29,7 @@ from sanic_cookies import (
     SessionTooLarge,
 )
 from servers import RedisServer
+from stores import table
 
 SECRET = "hunter2"
 TELLTALES = (SECRET, "redis", "postgres", "asyncpg", "127.0.0.1", "Traceback", "EVALSHA", "sess[")
@@ -242,6 +244,33 @@ async def test_a_frozen_redis() -> None:
 
             # The first request may have been carried out, only its answer came too late.
             assert (await lab.stored())["n"] in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "hint"),
+    [
+        (None, "its table is not there: run what 'sanic-cookies sql' prints, or await its create_"),
+        ("sid text", "its table is an older one: run what 'sanic-cookies sql --upgrade' prints"),
+    ],
+    ids=["no table", "an older one"],
+)
+async def test_a_table_that_was_forgotten(
+    database_url: str, columns: str | None, hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once how the table is made; clients get what they always get."""
+    database = await asyncpg.connect(database_url)
+    async with table(database) as name:
+        if columns is not None:
+            await database.execute(f"CREATE TABLE {name} ({columns})")
+        async with Lab(AsyncPG(database_url, table=name, sweep_every=0)) as lab:
+            for _ in range(2):
+                response = await lab.visit(count)
+                assert_fault(lab, response, 503, SessionStoreError, "not available")
+    await database.close()
+
+    hints = [each for each in caplog.messages if "its table" in each]
+    assert len(hints) == 1
+    assert hints[0].startswith(f"AsyncPG: {hint}")
 
 
 # Values that cannot be stored.

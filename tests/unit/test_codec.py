@@ -158,6 +158,28 @@ def test_what_would_come_back_as_something_else_is_named_by_its_path(
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (datetime(2026, 1, 1, tzinfo=UTC), "sess['a']: datetime would not be read back equal"),
+        ({1, 2}, "sess['a']: set would"),
+        ([float("nan")], "sess['a'][0]: NaN or infinity would"),
+        ({1: "hunter2"}, "sess['a'][1]: a key of type int would"),
+        ({"b": object()}, "sess['a']['b']: object would"),
+        (b"hunter2", "sess['a']: bytes would"),
+    ],
+    ids=["date", "set", "nan", "key", "object", "bytes"],
+)
+def test_the_error_names_the_kind_and_the_way_out(value: Any, words: str) -> None:
+    """The log tells what kind of value it is and what to store instead, and never the value."""
+    with pytest.raises(SessionNotSerializable) as caught:
+        store_and_load({"a": value})
+
+    assert caught.value.detail.startswith(words)
+    assert "store what JSON has, such as an id or a text, or use Typed" in caught.value.detail
+    assert "hunter2" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
     ("value", "back"),
     [
         ((1, (2, 3)), [1, [2, 3]]),

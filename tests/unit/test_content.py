@@ -145,11 +145,24 @@ def test_a_login_takes_over(keep_data: bool) -> None:
 
 
 def test_a_user_that_has_no_encoding_is_refused() -> None:
-    """A user that cannot be encoded gives the error that says so."""
-    content = Content(identity=Identity(user=object(), since=0.0))
+    """A user that cannot be encoded gives the error that says so, and where it stands."""
+    content = Content({"a": 1}, identity=Identity(user=object(), since=0.0), extra={"flash": []})
 
-    with pytest.raises(SessionNotSerializable):
+    with pytest.raises(SessionNotSerializable) as caught:
         contents.pack(CODEC, content)
+    assert caught.value.path == "sess['user']"
+
+
+@pytest.mark.parametrize("identity", [None, Identity(user=7, since=0.0)], ids=["nobody", "a user"])
+def test_what_has_no_encoding_beside_the_data_is_named(identity: Identity | None) -> None:
+    """What features keep has a path of its own; bad data are named where they stand."""
+    extra = Content({"a": 1}, identity=identity, extra={"flash": [["message", object()]]})
+    data = Content({"a": [object()]}, identity=identity, extra={"flash": []})
+
+    for content, path in ((extra, "sess['flash'][0][1]"), (data, "sess['a'][0]")):
+        with pytest.raises(SessionNotSerializable) as caught:
+            contents.pack(CODEC, content)
+        assert caught.value.path == path
 
 
 def test_faithful_content_passes() -> None:
