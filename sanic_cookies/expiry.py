@@ -118,7 +118,10 @@ def parse_expiry(value: float | timedelta | datetime | None, age: float, now: fl
             raise SessionError("set_expiry() needs an aware datetime, such as datetime.now(UTC)")
         return Life(end=age + _reachable(value.timestamp() - now))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SessionError(f"set_expiry() does not understand {type(value).__name__}")
+        kind = type(value).__name__
+        raise SessionError(
+            f"set_expiry() takes seconds, a timedelta, a datetime or None, not {kind}"
+        )
     if not abs(value) <= MOST_SECONDS:  # false for NaN
         raise SessionError(_TOO_FAR)
     if value == 0:

@@ -168,6 +168,13 @@ def test_what_set_expiry_refuses(value: Any) -> None:
     assert caught.value.detail
 
 
+def test_what_set_expiry_takes_is_said() -> None:
+    """What is of no kind that it takes is answered by those that it does take."""
+    with pytest.raises(SessionError) as caught:
+        parse_expiry("1h", 0.0, NOW)  # type: ignore[arg-type]
+    assert "seconds, a timedelta, a datetime or None, not str" in caught.value.detail
+
+
 def test_dates_are_aware() -> None:
     """An expiry date names its zone."""
     assert datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC) == expiry.as_date(NOW)

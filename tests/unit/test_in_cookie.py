@@ -120,6 +120,17 @@ def test_a_key_that_nobody_made_at_random_is_refused(key: str | bytes) -> None:
     assert not key or str(key) not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_bytes(16)],
+    ids=["unpadded", "hexadecimal", "bytes"],
+)
+def test_a_key_made_otherwise(key: str | bytes) -> None:
+    """Who made a key by the standard library is told which spelling is wanted."""
+    with pytest.raises(SessionConfigError, match="in url-safe base64, with its padding"):
+        InCookieEncrypted(key)
+
+
 @pytest.mark.parametrize("keys", [[], (), [None], [7], [[a_key()]]])
 def test_no_key_is_an_error(keys: Any) -> None:
     """An empty ring seals nothing, and what is no text is no key."""

@@ -16,6 +16,10 @@ from ...errors import SessionConfigError
 
 KEY_BYTES: Final = 32
 _LEAST_DISTINCT = 8
+_WANTED = (
+    f"a key must be {KEY_BYTES} random bytes in url-safe base64, with its padding: "
+    "sanic-cookies key makes one"
+)
 
 # Keys that examples have made famous; each stands in many public repositories.
 PUBLISHED = (
@@ -42,9 +46,9 @@ def checked(key: object) -> bytes:
     try:
         raw = base64.b64decode(key, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SessionConfigError("a key must be url-safe base64: sanic-cookies key") from error
+        raise SessionConfigError(_WANTED) from error
     if len(raw) != KEY_BYTES:
-        raise SessionConfigError(f"a key must be {KEY_BYTES} bytes: sanic-cookies key")
+        raise SessionConfigError(_WANTED)
     if raw in _PUBLISHED:
         raise SessionConfigError("this key is published: sanic-cookies key makes a new one")
     if _is_made_up(raw) or _is_typed(key if isinstance(key, str) else key.decode()):
