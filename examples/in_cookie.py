@@ -2,7 +2,7 @@
 
 Install and run it, with a key that stays out of the code:
 
-    pip install 'sanic-cookies[cookie]'
+    pip install '.[cookie]'
     COOKIE_KEYS=$(sanic-cookies key) python examples/in_cookie.py
 
 Try it:

@@ -2,7 +2,7 @@
 
 Install and run it:
 
-    pip install 'sanic-cookies[postgres]'
+    pip install '.[postgres]'
     DATABASE_URL=postgresql://me@127.0.0.1/shop python examples/postgres_store.py
 
 Try it:

@@ -2,7 +2,7 @@
 
 Install and run it:
 
-    pip install 'sanic-cookies[redis]'
+    pip install '.[redis]'
     REDIS_URL=redis://127.0.0.1:6379 python examples/redis_store.py
 
 Try it:

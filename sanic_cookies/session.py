@@ -114,7 +114,9 @@ class Session:
                 that cannot be.
         """
         if self._app is not None:
-            raise SessionConfigError(f"{self.name} is attached to an app already")
+            raise SessionConfigError(
+                f"{self.name} is attached to an app already: make one for each app"
+            )
         _require_app(app)
         self.settings = self._settings(app.config)
         name, wiring = self.name, Wiring.of(app)

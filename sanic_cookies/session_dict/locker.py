@@ -31,6 +31,10 @@ LOCAL_PASS = 8
 HELD_TOO_LONG = 0.25
 # A lease that was asked for by a call that was cut off may be granted after it has been returned.
 _RETURN_AGAIN = 0.5
+_OWN_TASK = (
+    "another task of this request holds the session: a block must not wait for tasks that want "
+    "one of their own"
+)
 
 
 class SessionLocker(SessionReader):
@@ -60,8 +64,9 @@ class SessionLocker(SessionReader):
             if turn.done() and not turn.cancelled():
                 self._leave_gate()  # cancelled in the very tick in which the turn came
             if isinstance(error, TimeoutError):
-                reason = "another task of this request holds the session"
-                raise SessionLockTimeout(reason) from error
+                late = SessionLockTimeout(_OWN_TASK)
+                self._report_timeout(late, self.presented)
+                raise late from error
             raise
 
     def _leave_gate(self) -> None:
@@ -318,7 +323,7 @@ class SessionLocker(SessionReader):
         )
         self._runtime.emit("held_too_long", sid=self.sid, seconds=held, route=label)
 
-    def _report_timeout(self, error: SessionLockTimeout, sid: str) -> None:
+    def _report_timeout(self, error: SessionLockTimeout, sid: str | None) -> None:
         self._runtime.stats.lock_timeouts += 1
         label = self._exchange.label
         logger.warning(

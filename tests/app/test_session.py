@@ -328,8 +328,8 @@ async def test_two_tasks_of_one_request_take_turns(master: Any) -> None:
         assert order == [*"aabbcc"]
 
 
-async def test_a_second_task_does_not_wait_for_ever() -> None:
-    """A task that waits for another task of its own request gets `SessionLockTimeout`."""
+async def test_a_second_task_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that its own request's block waits for gets `SessionLockTimeout`; the log says why."""
 
     async def body(sess: SessionDict) -> None:
         async with sess:
@@ -346,6 +346,25 @@ async def test_a_second_task_does_not_wait_for_ever() -> None:
         await lab.do(body)
 
         assert await lab.stored() == {"n": 1}
+        assert lab.session.stats()["lock_timeouts"] == 1
+    assert "a block must not wait for tasks that want one of their own" in caplog.text
+
+
+async def test_a_block_is_handed_to_its_tasks() -> None:
+    """Tasks that a block waits for may use its session: it is locked for them, too."""
+
+    async def add(sess: SessionDict, name: str) -> None:
+        await asyncio.sleep(0)
+        sess[name] = sess.is_locked()
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            await asyncio.gather(add(sess, "a"), add(sess, "b"))
+
+    async with Lab() as lab:
+        await lab.do(body)
+
+        assert await lab.stored() == {"a": True, "b": True}
 
 
 async def test_is_locked_sees_this_request_and_others() -> None:
