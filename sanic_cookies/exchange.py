@@ -77,6 +77,8 @@ class Exchange:
         accessed: Some session was looked at, so the response varies by cookie.
         begun: The response is on its way: no cookie can be set any more.
         budget: What the request may still wait for stores, whichever of its sessions asks.
+        unsettled: Some session may have something to do before the response goes: mostly none has,
+            and then none is asked.
         route: What the request is for; None as long as nobody knows.
         is_websocket: There will be no response that could carry a cookie.
     """
@@ -96,6 +98,7 @@ class Exchange:
         "budget",
         "is_websocket",
         "route",
+        "unsettled",
     )
 
     def __init__(self, request: Any, is_rewritten: bool | None = None) -> None:
@@ -114,7 +117,7 @@ class Exchange:
         self._outgoing: dict[str, SetCookie] | None = None
         self._secure: bool | None = None
         self._unwanted: tuple[str, ...] = ()
-        self.accessed = self.begun = self.is_websocket = False
+        self.accessed = self.begun = self.is_websocket = self.unsettled = False
         self.budget: Budget | None = None
         self.meet(request.route)
 

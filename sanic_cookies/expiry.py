@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from .content import Content, Life
 from .errors import SessionError
+from .record import Record
 
 # A touch is worth a write when a tenth of the idle time has passed.
 TOUCH_FRACTION = 10
@@ -42,6 +43,16 @@ class Span(Struct, frozen=True, gc=False):
     def touch_due(self, unseen: float) -> bool:
         """Say whether `unseen` seconds since the last recorded use are worth writing down."""
         return self.idle is not None and unseen >= self.idle / TOUCH_FRACTION
+
+
+def touch_may_be_due(record: Record) -> bool:
+    """Say whether enough of the idle time may have passed to move the expiry.
+
+    What was left at the last use is never more than the idle time: that settles it for most, before
+    anything else of the session is known.
+    """
+    last = record.last_seen
+    return (record.now - last) * TOUCH_FRACTION >= record.expires_at - last
 
 
 @dataclass(frozen=True, slots=True)

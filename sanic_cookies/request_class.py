@@ -67,7 +67,9 @@ class _WithSessions(Request):
         if response is None:
             response = HTTPResponse(**options)
         has_headers = hasattr(response, "headers")
-        unsaved = self._sessions.unsaved(self._context) if has_headers else []
+        unsaved: list[Any] = []
+        if exchange.unsettled and has_headers:
+            unsaved = self._sessions.unsaved(self._context)
         if unsaved or others:
             drop_cookies(response)  # whatever becomes of this call
             return self._respond_after(exchange, response, unsaved, bool(others))

@@ -72,6 +72,7 @@ class Wiring:
         self.sessions: list[Attached] = []
         self._before_handlers = False
         self._is_rewritten: bool | None = None
+        self._saves_every_request = False
         self._plain_class: type[Request] = app.request_class
         app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
@@ -94,6 +95,7 @@ class Wiring:
     def add(self, session: Attached) -> None:
         """Hand `session` to each request from now on."""
         self.sessions.append(session)
+        self._saves_every_request |= session.settings.save_every_request
         if session.settings.preload or session.checks or session.handshake_checks:
             self.act_before_handlers()
 
@@ -130,6 +132,7 @@ class Wiring:
         if self._is_rewritten is None:  # with the first request: a listener may yet change settings
             self._is_rewritten = is_rewritten(self.app)
         exchange = Exchange(request, self._is_rewritten)
+        exchange.unsettled = self._saves_every_request
         for session in self.sessions:
             setattr(ctx, session.settings.name, session.make(exchange))
         return exchange

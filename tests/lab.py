@@ -133,8 +133,11 @@ class Lab:
         return await self.do(_peek, browser=browser)
 
     async def _handle(self, request: Request, number: int) -> BaseHTTPResponse:
+        sess = request.ctx.session
         try:
-            result = await self._bodies.pop(number)(request.ctx.session)
+            result = await self._bodies.pop(number)(sess)
+            # Whatever is to be saved with the response has to have said so.
+            assert sess.exchange.unsettled or not sess.needs_closing
         except BaseException as error:
             self.errors.append(error)
             if isinstance(error, Exception):

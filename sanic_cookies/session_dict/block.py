@@ -274,7 +274,7 @@ class SessionDict(SessionEnding):
             return True
         if not self._accessed:
             return False
-        return bool(self._doomed or self.is_modified or (not self._written and self._may_touch()))
+        return bool(self._doomed or self.is_modified or self._touchable())
 
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.
@@ -293,23 +293,19 @@ class SessionDict(SessionEnding):
         if self._doomed or must_save or self.is_modified:
             async with self:
                 self._renew = self._renew or must_save
-        elif not self._written and self._record is not None and self._may_touch():
-            await self._touch(self._record)
+        elif (record := self._touchable()) is not None:
+            await self._touch(record)
 
     def _must_save(self) -> bool:
         """Say whether there is a session that this request has not written yet."""
         return not self._written and self._located_credential() is not None
 
-    def _may_touch(self) -> bool:
-        """Say whether enough of the idle time may have passed to move the expiry.
-
-        What was left at the last use is never more than the idle time: that settles it for most.
-        """
+    def _touchable(self) -> Record | None:
+        """Return the record if its expiry may have to move, since nothing else has moved it."""
         record = self._record
-        if record is None:
-            return False
-        last = record.last_seen
-        return (record.now - last) * expiry.TOUCH_FRACTION >= record.expires_at - last
+        if self._written or record is None or not expiry.touch_may_be_due(record):
+            return None
+        return record
 
     async def _touch(self, record: Record) -> None:
         """Move the expiry if enough idle time has passed; a failure is not worth an error."""

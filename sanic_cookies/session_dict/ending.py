@@ -34,6 +34,7 @@ class SessionEnding(SessionWriter):
         Acts when the block ends, or with the response.
         """
         self._look()
+        self._exchange.unsettled = True
         if self._status is LIVE and self._record is not None:
             self._undestroyed = self._savepoint()
             self._doomed = (*self._doomed, self._record.sid)

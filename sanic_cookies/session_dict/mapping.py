@@ -222,7 +222,10 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         """Note that the session was looked at: the response varies by cookie."""
         self._accessed = self._exchange.accessed = True
 
-    def _warn_if_unlocked(self) -> None:
+    def _use_unlocked(self) -> None:
+        """Be used without the lock, perhaps: what is changed then is saved with the response."""
+        self._look()
+        self._exchange.unsettled = True
         if self._owner is None and self._runtime.settings.warn_lock:
             warn(UNLOCKED)
 
@@ -230,8 +233,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         content = self._content
         if content is not None and self._owner is not None:
             return content  # in a block all has been settled
-        self._look()
-        self._warn_if_unlocked()
+        self._use_unlocked()
         content = self._known()
         if content is None:
             raise self._failure or SessionNotLoaded()
@@ -244,8 +246,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         """Return what to write to; None if nothing has been read to write into."""
         if self._content is not None and self._owner is not None:
             return self._content
-        self._look()
-        self._warn_if_unlocked()
+        self._use_unlocked()
         if self._owner is None and self._exchange.begun:
             # Nothing comes after the response that could save it.
             raise ResponseStarted("a plain write is saved with the response; use 'async with'")
@@ -253,7 +254,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
 
     def _marks(self) -> Changes:
         if self._unlocked is None:
-            self._unlocked = Changes()
+            self._unlocked, self._exchange.unsettled = Changes(), True
         return self._unlocked
 
     def _blind_changes(self) -> Changes:

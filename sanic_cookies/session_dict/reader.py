@@ -16,6 +16,7 @@ from typing import Any
 from .. import content as contents
 from ..content import Content, Identity
 from ..errors import SessionStoreError
+from ..expiry import touch_may_be_due
 from ..interfaces.bound import BoundFanOut
 from ..interfaces.guard import Budget
 from ..record import Record, RecordUnreadable
@@ -210,6 +211,8 @@ class SessionReader(SessionLifetime):
         self._status, self._record, self._failure = LIVE, record, None
         if self._payload != record.payload:
             self._payload, self._content = record.payload, None
+        if touch_may_be_due(record):
+            self._exchange.unsettled = True
 
     def _ended_status(self) -> Status:
         return DEAD if self._status is LIVE else NEW
