@@ -84,18 +84,22 @@ class SessionDict(SessionEnding):
         try:
             if kind is None:
                 plan = self._plan(release=True)
-            else:
-                self._roll_back()
         finally:
-            # Refused or rolled back, there is no plan: lock and lease go back, nothing is written.
+            # Failed or refused, there is no plan: lock and lease go back, nothing is written.
+            if plan is None:
+                self._roll_back()
+            self._owner = None  # what others write from here on is not saved with this
             if self._store.never_waits:
                 await self._leave(plan)  # nothing there that a cancellation could stop
             else:
                 await self._settle(plan)
 
     async def save(self) -> None:
-        """Store what is there so far and stay inside; outside of a block, merge it now."""
-        if self._owner is None:
+        """Store what is there so far and stay inside; outside of a block, merge it now.
+
+        Another task's block is not saved half done: it is waited for, like by `async with`.
+        """
+        if self._owner is not asyncio.current_task():
             async with self:
                 return
         try:
@@ -121,7 +125,8 @@ class SessionDict(SessionEnding):
             if credential is not None and (status is UNREAD or status is LIVE):
                 await self._lock_and_read(credential)
         except BaseException:
-            self._unlocked = changes
+            self._content, self._merged = None, changes
+            self._unmerge()
             raise
         # Nothing is rolled back to when the request closes.
         self._merged = changes.copied() if changes and not self._closing else changes
@@ -150,16 +155,10 @@ class SessionDict(SessionEnding):
 
     async def _settle(self, plan: Plan | None) -> None:
         """Leave so that a cancellation does not stop it half way."""
-        try:
-            if self._may_repeat(plan):
-                await self._leave_inline(plan)
-            else:
-                await self._runtime.background.settle(self._leave(plan))
-        except asyncio.CancelledError:
-            # The task is out of the block: if it comes again, it waits at the gate like others.
-            if self._owner is asyncio.current_task():
-                self._owner = None
-            raise
+        if self._may_repeat(plan):
+            await self._leave_inline(plan)
+        else:
+            await self._runtime.background.settle(self._leave(plan))
 
     async def _leave_inline(self, plan: Plan | None) -> None:
         """Leave without a task of its own, which would cost more than a plain write.
@@ -173,7 +172,7 @@ class SessionDict(SessionEnding):
             self._runtime.background.spawn(self._leave_again(plan))
             raise
         except BaseException:
-            self._give_lease_back()
+            self._failed()
             self._left()
             raise
         self._left()
@@ -204,23 +203,26 @@ class SessionDict(SessionEnding):
         try:
             await self._carry_out(plan)
         except BaseException:
-            self._give_lease_back()
+            self._failed()
             raise
         finally:
             self._left()
+
+    def _failed(self) -> None:
+        """Give the lease back; what had been changed without the lock stays to be merged."""
+        self._give_lease_back()
+        self._unmerge()
 
     def _left(self) -> None:
         self._let_go()
         self._undestroyed = None
         self._content = None
         self._rotate = self._renew = self._logged_in = False
-        self._owner = None
         self._leave_gate()
 
     def _roll_back(self) -> None:
         """Forget the block; what had been changed without the lock before it stays to be merged."""
-        merged, self._merged = self._merged, None
-        self._unlocked, self._blind = (None, None) if merged is None else merged.parts()
+        self._unmerge()
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
             self._undestroyed = None

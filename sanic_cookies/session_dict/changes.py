@@ -62,6 +62,19 @@ class Changes:
         )
         return marks, Changes(self.assigned, self.deleted, self.cleared)
 
+    def follow(self, later: Changes) -> None:
+        """Add changes that were made after these."""
+        if later.cleared or later.ended:
+            self.assigned, self.deleted = {}, set()
+        self.cleared, self.ended = self.cleared or later.cleared, self.ended or later.ended
+        for key in later.deleted:
+            self.assigned.pop(key, None)
+        self.deleted |= later.deleted
+        self.assigned.update(later.assigned)
+        if later.life_set or later.ended:
+            self.life, self.life_set = later.life, later.life_set
+        self.rotate = self.rotate or later.rotate
+
     def compare(self, codec: Codec, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Add what turns `before` into `after`, nested changes included."""
         for key, value in after.items():

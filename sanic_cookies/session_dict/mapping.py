@@ -87,7 +87,13 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
             del self._blind.assigned[key]
             self._blind.deleted.add(key)
             return
-        del self._reading().data[key]
+        data = self._reading().data
+        if not self._is_passing:
+            del data[key]
+        elif key in data:
+            self._blind_changes().deleted.add(key)
+        else:
+            raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
         """Go through the keys; an `AuthSession`'s `auth_key` among them while logged in."""
@@ -239,18 +245,24 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
             raise self._failure or SessionNotLoaded()
         if self._blind is not None:
             self._blind.apply(content)  # loaded since: what was written before lies on top
-            self._blind = None
+            if not self._is_passing:
+                self._blind = None
         return content
 
     def _writing(self) -> Content | None:
-        """Return what to write to; None if nothing has been read to write into."""
+        """Return what to write to; None if there is nothing that could be written into now."""
         if self._content is not None and self._owner is not None:
             return self._content
         self._use_unlocked()
         if self._owner is None and self._exchange.begun:
             # Nothing comes after the response that could save it.
             raise ResponseStarted("a plain write is saved with the response; use 'async with'")
-        return None if self._blind is not None else self._known()
+        return None if self._blind is not None or self._is_passing else self._known()
+
+    @property
+    def _is_passing(self) -> bool:
+        """Whether a task is on its way into a block or out of it: it takes no change along."""
+        return self._inside and self._owner is None
 
     def _marks(self) -> Changes:
         if self._unlocked is None:
@@ -299,6 +311,16 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
             changes.compare(self._runtime.settings.codec, before, self._content.data)
         self._content = None
         return changes
+
+    def _unmerge(self) -> None:
+        """Have what was to go with a block wait again, with what was written meanwhile on top."""
+        changes, self._merged = self._merged, None
+        if changes is None:
+            return
+        for later in (self._unlocked, self._blind):
+            if later is not None:
+                changes.follow(later)
+        self._unlocked, self._blind = changes.parts()
 
     def _differs(self, content: Content) -> bool:
         """Say whether `content` is not what is stored; cheaper than finding out where."""

@@ -90,7 +90,7 @@ class SessionWriter(SessionPlanner):
         return None if draft.user_key is None else self._runtime.settings.limit
 
     async def _save(self, plan: Plan) -> None:
-        record, token = self._record, None
+        record, read_at, token = self._record, self._read_at, None
         assert record is not None  # noqa: S101 - SAVE means that it exists
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
@@ -101,7 +101,7 @@ class SessionWriter(SessionPlanner):
         if token is not None:
             self._credential = token.credential
         at = time.monotonic()
-        record = record.updated(draft, record.now + at - self._read_at)
+        record = record.updated(draft, record.now + at - read_at)
         self._stored("saved" if token is None else "rotated", plan, record, at)
         if pass_on:
             self._prepare_gift()

@@ -163,3 +163,33 @@ def test_every_kind_of_change_counts(changes: Changes) -> None:
     """Each mark by itself is something to merge; none is nothing."""
     assert changes
     assert not Changes()
+
+
+LATER = [
+    Changes(),
+    Changes(assigned={"a": 3, "c": 4}),
+    Changes(deleted={"a", "d"}),
+    Changes(assigned={"b": 5}, cleared=True),
+    Changes(life=Life(idle=7.0), life_set=True),
+    Changes(rotate=True),
+    Changes(assigned={"b": 6}, ended=True),
+]
+
+
+@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("earlier", LATER)
+def test_changes_after_changes_are_as_both(earlier: Changes, later: Changes) -> None:
+    """Changes with later ones added do what both do, one after the other."""
+    both, one = (
+        Content({"a": 1, "d": 2}, life=Life(browser=True), extra={"csrf": "seed"}) for _ in range(2)
+    )
+    earlier, later = earlier.copied(), later.copied()
+    earlier.apply(both)
+    later.apply(both)
+    rotate = earlier.rotate or later.rotate
+
+    earlier.follow(later)
+    earlier.apply(one)
+
+    assert one == both
+    assert earlier.rotate == rotate
