@@ -227,14 +227,17 @@ class SessionLocker(SessionReader):
         hold.keep_renewed(runtime.settings.lease / 3, renew, runtime.background.spawn)
 
     async def _prolong(self, lease: Lease) -> bool:
-        """Prolong a lease; say whether it may be ours still."""
+        """Prolong a lease; say whether nobody else can have it yet."""
         settings = self._runtime.settings
         budget = Budget(settings.store_timeout)
         try:
-            return await self._store.renew(
+            if await self._store.renew(
                 settings.name, lease.sid, lease.token, settings.lease, budget
-            )
-        except SessionStoreError:
+            ):
+                return True
+            # The lease of a session that has ended is nobody else's.
+            return await self._store.fetch(settings.name, lease.sid, budget) is None
+        except (SessionStoreError, RecordUnreadable):
             return True  # unknown; the commit will find out
 
     def _give_lease_back(self) -> None:

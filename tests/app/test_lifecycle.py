@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio as redis_asyncio
 
 from harness import Browser, set_cookies
-from lab import Lab
+from lab import Lab, until
 from sanic_cookies import (
     AsyncPG,
     InMemory,
@@ -574,3 +574,42 @@ def _sid(browser: Browser) -> str:
 
 def _attributes(line: str) -> set[str]:
     return {part for part in line.split("; ")[1:] if not part.startswith("Max-Age=")}
+
+
+async def lease_was_looked_after(sess: SessionDict) -> None:
+    """Wait until the store was asked once more for a block's lease, where it has one."""
+    hold = sess._hold
+    timer = None if hold is None else hold._renewal
+    if hold is not None and timer is not None:
+        await until(lambda: hold.lost or hold._renewal is not timer)
+
+
+@pytest.mark.parametrize("ends_itself", [False, True])
+async def test_a_long_block_of_a_session_that_has_ended(
+    shared_master: Any, ends_itself: bool
+) -> None:
+    """However long a block lasts, that its session has ended is no loss of its lock."""
+    inside, ended = asyncio.Event(), asyncio.Event()
+
+    async def late(sess: SessionDict) -> None:
+        async with sess:
+            if ends_itself:
+                await sess.end()
+            inside.set()
+            await ended.wait()
+            await lease_was_looked_after(sess)
+            sess["n"] = 2
+
+    async def end(sess: SessionDict) -> None:
+        await sess.end()
+
+    async with Lab(shared_master, lease=0.3) as lab:
+        await lab.put(n=1)
+        async with lab.browser.copy() as other:
+            pending = asyncio.create_task(lab.visit(late, browser=other))
+            await inside.wait()
+            await lab.do(end)
+            ended.set()
+
+            assert (await pending).status_code == (200 if ends_itself else 409)
+            assert await lab.stored(other) == ({"n": 2} if ends_itself else {})
