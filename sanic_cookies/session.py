@@ -122,6 +122,15 @@ class Session:
         name, wiring = self.name, Wiring.of(app)
         if hasattr(app.ctx, name):
             raise SessionConfigError(f"app.ctx.{name} is taken: choose another session_name")
+        self._require_free(wiring)
+        self._app = app
+        self.start()
+        wiring.add(self)
+        setattr(app.ctx, name, self)
+
+    def _require_free(self, wiring: Wiring) -> None:
+        """Refuse names that requests of the app have for something else; the options are known."""
+        name = self.name
         if hasattr(wiring.blank_context(), name):
             raise SessionConfigError(f"request.ctx.{name} is taken: choose another session_name")
         for other in wiring.sessions:
@@ -130,10 +139,6 @@ class Session:
                     f"{other.name} uses the cookie {self.settings.cookie.name!r} already: choose "
                     "another cookie_name"
                 )
-        self._app = app
-        self.start()
-        wiring.add(self)
-        setattr(app.ctx, name, self)
 
     # Interfaces.
 

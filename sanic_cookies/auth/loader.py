@@ -9,7 +9,6 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sanic import Sanic
 from sanic.request import Request
 
 from ..content import Identity
@@ -65,13 +64,8 @@ class LoadedUsers(JudgedUsers):
         if self._judges_users:
             self.checks.insert(0, self._load_early)
 
-    def init_app(self, app: Sanic[Any, Any]) -> None:
-        """Attach to `app`; see `Session.init_app`.
-
-        Raises:
-            SessionConfigError: `user_name` is taken on `request.ctx`, too.
-        """
-        wiring = Wiring.of(app)
+    def _require_free(self, wiring: Wiring) -> None:
+        """Refuse names that are taken on `request.ctx`, that of the user too."""
         others = wiring.sessions
         loaded = {getattr(each, "loaded_name", None) for each in others} - {None}
         taken = {
@@ -82,7 +76,7 @@ class LoadedUsers(JudgedUsers):
         if self.name in loaded or self.loaded_name in (taken | loaded):
             name = self.loaded_name if self.name not in loaded else self.name
             raise SessionConfigError(f"request.ctx.{name} is taken: choose another user_name")
-        super().init_app(app)
+        super()._require_free(wiring)
 
     @property
     def loaded_name(self) -> str | None:

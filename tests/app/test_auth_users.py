@@ -327,6 +327,16 @@ def test_a_name_in_ctx_is_given_once(users: Users, other: str, first: bool) -> N
         steps[1]()
 
 
+def test_a_name_in_ctx_may_stand_in_the_config(users: Users) -> None:
+    """The user's name that counts is the configured one: free or taken, as for a keyword."""
+    app, store = make_app(ADMINS_USER_NAME="admin", OTHERS_USER_NAME="session"), InMemory()
+    Session(app, store)
+    AuthSession(app, store, user_loader=users.load)
+    AuthSession(app, store, user_loader=users.load, session_name="admins")
+    with pytest.raises(SessionConfigError, match=r"request\.ctx\.session is taken"):
+        AuthSession(app, store, user_loader=users.load, session_name="others")
+
+
 async def test_a_plain_session_of_that_name_is_found_out(users: Users) -> None:
     """A plain session that is made later and has the user's name is never overwritten."""
     lab = AuthLab(None, user_loader=users.load, user_name="basket")
