@@ -134,6 +134,11 @@ class Exchange:
         return "" if named is None else str(named.name or "")
 
     @property
+    def is_static(self) -> bool:
+        """Whether it is for a file."""
+        return self.route is not None and bool(self.route.extra.static)
+
+    @property
     def is_secure(self) -> bool:
         """Whether cookies may be `Secure`: everywhere but on plain http to this very machine.
 

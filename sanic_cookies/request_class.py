@@ -17,7 +17,13 @@ from .exchange import Exchange, drop_cookies
 
 
 class Sessions(Protocol):
-    """All sessions of an app, as far as its requests know them."""
+    """All sessions of an app, as far as its requests know them.
+
+    Attributes:
+        saves_untouched: Whether one is saved even if nobody has looked at it.
+    """
+
+    saves_untouched: bool
 
     def adopt(self, request: Request, ctx: Any) -> Exchange:
         """Put the sessions onto the context of a request; nothing is parsed or read."""
@@ -55,7 +61,7 @@ class _WithSessions(Request):
         route = self.route
         # What Sanic runs between here and the sending.
         others = (route and route.extra.response_middleware) or self.app.response_middleware
-        if others and self._exchange is None:
+        if self._exchange is None and (others or self._sessions.saves_untouched):
             self.ctx  # noqa: B018 - one of them may be the first to look at a session
         exchange = self._exchange
         if exchange is None:

@@ -55,7 +55,7 @@ class SessionOptions(TypedDict, total=False):
         max_bytes: Largest payload of one session (65,536).
         codec: How content becomes bytes (strict JSON).
         store_factory: Subclass of `SessionDict` to hand to handlers.
-        save_every_request: Write at every request that has a session (False).
+        save_every_request: Write at every request that has a session, but for static files (False).
         renew_every: Seconds after which the token's secret is renewed by itself (None: never).
         rotation_grace: Seconds in which a request with the former token is recognised (15).
         on_interface_error: What a failing added interface does: "log" (default) or "raise".

@@ -70,6 +70,7 @@ class Wiring:
         """Replace the app's request class and register listeners; done once an app."""
         self.app = app
         self.sessions: list[Attached] = []
+        self.saves_untouched = False
         self._before_handlers = False
         self._is_rewritten: bool | None = None
         self._saves_every_request = False
@@ -95,6 +96,7 @@ class Wiring:
     def add(self, session: Attached) -> None:
         """Hand `session` to each request from now on."""
         self.sessions.append(session)
+        self.saves_untouched |= session.settings.save_every_request
         self._saves_every_request |= session.settings.save_every_request
         if session.settings.preload or session.checks or session.handshake_checks:
             self.act_before_handlers()

@@ -299,8 +299,13 @@ class SessionDict(SessionEnding):
             await self._touch(record)
 
     def _must_save(self) -> bool:
-        """Say whether there is a session that this request has not written yet."""
-        return not self._written and self._located_credential() is not None
+        """Say whether there is a session that this request has not written yet.
+
+        A page's images come all at once, and would wait for each other.
+        """
+        if self._written or self._exchange.is_static:
+            return False
+        return self._located_credential() is not None
 
     def _touchable(self) -> Record | None:
         """Return the record if its expiry may have to move, since nothing else has moved it."""

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 import redis.asyncio as redis_asyncio
+from sanic import HTTPResponse, Request, text
 
 from harness import Browser, set_cookies
 from lab import Lab, until
@@ -294,6 +296,34 @@ async def test_save_every_request() -> None:
             assert max_age(set_cookies(await lab.visit(body))) == "100"
 
         assert len(lab.master) == 1
+
+
+@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("middleware", [True, False])
+async def test_save_every_request_without_a_look(
+    tmp_path: Path, preload: bool, middleware: bool
+) -> None:
+    """`save_every_request=True` asks for no look at the session; files of a page are no use of it.
+
+    Whether the session is read before the handler, or somebody looks at the response, is all one.
+    """
+    (tmp_path / "logo.svg").write_text("<svg/>")
+    async with ClockedLab(expiry=100, save_every_request=True, preload=preload) as lab:
+        lab.app.static("/files", tmp_path)
+
+        @lab.app.get("/untouched", ctx_session_preload=preload)
+        async def untouched(request: Request) -> HTTPResponse:
+            return text("")
+
+        if middleware:
+
+            @lab.app.on_response
+            async def see(request: Request, response: HTTPResponse) -> None: ...
+
+        await lab.put(n=1)
+        assert max_age(set_cookies(await lab.browser.get("/untouched"))) == "100"
+        response = await lab.browser.get("/files/logo.svg")
+        assert (response.status_code, set_cookies(response)) == (200, [])
 
 
 # The end.
