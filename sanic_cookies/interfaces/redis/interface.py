@@ -7,11 +7,8 @@ Redis Cluster needs no hash tags. All times are the server's own (`TIME`, `PTTL`
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from hashlib import sha256
 from typing import Any
 
 from ...record import (
@@ -27,25 +24,19 @@ from ...record import (
     RecordUnreadable,
 )
 from ..base import Hear
-from ..news import News
-from ..wakeups import Wakeups
 from . import inspection
-from .eviction import warn_of_eviction
+from .cluster import READ_AT_ONCE, RedisUsers
 from .scripts import (
     ACQUIRE,
     COMMIT,
     CREATE,
     DELETE,
     FETCH,
-    FORGET,
     RECORDS_OF,
     RELEASE,
     REMEMBER,
     RENEW,
-    SCRIPTS,
-    SIDS_OF,
     TOUCH,
-    Script,
     mark,
     ms,
     optional_ms,
@@ -55,81 +46,14 @@ from .scripts import (
     written,
 )
 
-try:
-    import redis.asyncio as redis_asyncio
-    from redis.asyncio.cluster import RedisCluster
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-    from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-    from .ear import RedisEar
-    from .link import CONNECT_SECONDS
-    from .wire import Transport, require_client, transport_of
-except ImportError as error:  # pragma: no cover - tested in a process of its own
-    raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
-
-# How many sessions of one user are read at once.
-_READ_AT_ONCE = 100
-
-
-class Redis:
+class Redis(RedisUsers):
     """Keeps sessions in Redis; locks hold across processes and machines.
 
     All requests of a process share one connection (see `wire`). A client made here from a
     URL is opened in each worker and closed there. A ready one is never closed: of a plain client
     or Sentinel's only the way to connect is used, and a cluster's carries the commands itself.
     """
-
-    def __init__(self, client: Any = "redis://127.0.0.1:6379", *, prefix: str = "session:") -> None:
-        """Remember where to connect; no I/O happens here.
-
-        Args:
-            client: `redis://`, `rediss://` or `unix://` URL, or a `redis.asyncio` client. Of its
-                settings `socket_connect_timeout` and `socket_timeout` (1 second each in a URL that
-                does not say otherwise) bound how long a connection may take to be made, and to be
-                silent while it owes a reply.
-            prefix: Begins each key; the session's name and sid follow.
-
-        Raises:
-            SessionConfigError: `client` is neither.
-        """
-        require_client(client)
-        self._url = client if isinstance(client, str) else None
-        self._given = None if isinstance(client, str) else client
-        self._client: Any = self._given
-        self._wire: Transport | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._prefix = prefix
-        self._wakeups = Wakeups()
-        self._on_cluster = isinstance(client, RedisCluster)
-        self._news = News()
-        self._ear = RedisEar(self._wakeups, self._news)
-
-    def __repr__(self) -> str:
-        """Show nothing of the URL, which may hold a password."""
-        return f"<Redis prefix={self._prefix!r}>"
-
-    async def open(self) -> None:
-        """Connect, and load the scripts if the server is there; if not, the first use will."""
-        wire = self._connected()
-        with suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                for script in SCRIPTS:
-                    await wire.execute("SCRIPT", "LOAD", script.text)
-                # Where INFO is forbidden nothing is known, and nothing said.
-                warn_of_eviction(await wire.execute("INFO", "memory"))
-
-    async def close(self) -> None:
-        """Stop listening and close the client that `open` made; a given one stays open."""
-        self._news.clear()
-        await self._ear.close()
-        client, wire, self._wire, self._loop = self._client, self._wire, None, None
-        if wire is not None:
-            await wire.close()
-        if self._given is None and client is not None:
-            self._client = None
-            await client.aclose()
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
@@ -231,37 +155,17 @@ class Redis:
         """See `SupportsIndex.records_of`; what the index names wrongly is taken out of it."""
         if self._on_cluster:
             return await self._records_on_cluster(name, user_key)
-        place = self._index(name, user_key), mark(user_key), self._key(name, ""), _READ_AT_ONCE
+        place = self._index(name, user_key), mark(user_key), self._key(name, ""), READ_AT_ONCE
         # The index is read once: page by page, what others take out meanwhile would hide some.
         more, *found = await self._run(RECORDS_OF, 1, *place)
-        for start in range(0, len(more), _READ_AT_ONCE):
-            some = more[start : start + _READ_AT_ONCE]
+        for start in range(0, len(more), READ_AT_ONCE):
+            some = more[start : start + READ_AT_ONCE]
             found += (await self._run(RECORDS_OF, 1, *place, *some))[1:]
         records: list[Record] = []
         for reply in found:
             with suppress(RecordUnreadable):
                 records.append(read_record(name, reply[0].decode(), reply))
         return sorted(records, key=lambda record: record.created_at)
-
-    async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:
-        """Read index, then sessions: they stand on different nodes there."""
-        index = self._index(name, user_key)
-        sids = [sid.decode() for sid in await self._run(SIDS_OF, 1, index)]
-        records: list[Record | None] = []
-        for start in range(0, len(sids), _READ_AT_ONCE):
-            some = sids[start : start + _READ_AT_ONCE]
-            records += await asyncio.gather(*(self._fetch_readable(name, sid) for sid in some))
-        mine = [each for each in records if each is not None and each.user_key == user_key]
-        gone = list(set(sids) - {record.sid for record in mine})
-        for start in range(0, len(gone), _READ_AT_ONCE):
-            await self._run(FORGET, 1, index, *gone[start : start + _READ_AT_ONCE])
-        return sorted(mine, key=lambda record: record.created_at)
-
-    async def _fetch_readable(self, name: str, sid: str) -> Record | None:
-        try:
-            return await self.fetch(name, sid)
-        except RecordUnreadable:
-            return None
 
     async def admit(
         self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
@@ -278,44 +182,6 @@ class Redis:
             return await self._create(draft, limit)
         token = "" if token is None else self._wakeups.token(token)
         return await self._commit(draft, token, False, seconds, limit)
-
-    async def _admit_on_cluster(
-        self, draft: Draft, token: str | None, limit: Limit, seconds: float
-    ) -> Admission:
-        """Write, then end the surplus: index and sessions stand on different nodes there."""
-        user = draft.user_key or ""
-        others = [each.sid for each in await self.records_of(draft.name, user)]
-        others = [sid for sid in others if sid != draft.sid]
-        if len(others) >= limit.most and not limit.evict:
-            return Admission(Outcome.FULL)
-        admission = await self._write_login(draft, token, None, seconds)
-        if admission.outcome is not Outcome.SAVED:
-            return admission
-        records = await self.records_of(draft.name, user)
-        surplus = [each.sid for each in records if each.sid != draft.sid]
-        ended = surplus[: max(0, len(surplus) - limit.most + 1)]
-        for sid in ended:
-            await self.delete(draft.name, sid)
-        return Admission(admission.outcome, tuple(ended))
-
-    async def _name_on_cluster(self, draft: Draft) -> None:
-        if draft.user_key is not None:
-            index = self._index(draft.name, draft.user_key)
-            began = round((time.time() - draft.age) * 1000)
-            life = draft.ttl if draft.lifetime is None else draft.lifetime
-            await self._run(REMEMBER, 1, index, draft.sid, began, ms(life))
-            if draft.version == 1 or draft.rotated:
-                await self._tidy_on_cluster(draft.name, index)
-
-    async def _tidy_on_cluster(self, name: str, index: str) -> None:
-        """Do what `tidy` in lua/user_index.lua does, with the sessions on other nodes."""
-        execute = self._connected().execute
-        with suppress(RedisError, OSError):
-            some = await execute("ZRANDMEMBER", index, 2)
-            keys = [self._key(name, sid.decode()) for sid in some]
-            there = await asyncio.gather(*(execute("EXISTS", key) for key in keys))
-            if gone := [sid for sid, exists in zip(some, there, strict=True) if not exists]:
-                await self._run(FORGET, 1, index, *gone)
 
     def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
         """Return the keys that a write touches: the session's, and its user's index if named."""
@@ -363,55 +229,3 @@ class Redis:
         self._connected()
         self._ear.client = self._client
         self._ear.open()
-
-    def _key(self, name: str, sid: str) -> str:
-        return f"{self._prefix}{name}:{sid}"
-
-    def _connected(self) -> Transport:
-        """Return the way to the server for the running loop; nothing is sent yet."""
-        wire, loop = self._wire, self._loop
-        # See `Timers.loop`: the loop is asked for only where the one of before runs no more.
-        if wire is None or loop is None or not loop.is_running():
-            if self._url is not None:
-                self._client = _client(self._url)
-            wire = self._wire = transport_of(self._client)
-            self._loop = asyncio.get_running_loop()
-        return wire
-
-    def _index(self, name: str, user_key: str) -> str:
-        """Return the key of a user's index; what the user is called stands in no key."""
-        return f"{self._prefix}{name}:user:{sha256(user_key.encode()).hexdigest()}"
-
-    async def _run(self, script: Script, keys: int, *args: Any) -> Any:
-        """Run a script by its digest; send the text if the server has lost it.
-
-        Args:
-            script: What is to be run.
-            keys: How many of `args`, from the first on, are keys: by them a cluster finds its node.
-            args: What it is given.
-        """
-        execute = self._connected().execute
-        try:
-            try:
-                reply = await execute("EVALSHA", script.sha, keys, *args)
-            except NoScriptError:
-                reply = await execute("EVAL", script.text, keys, *args)
-        except ResponseError as error:
-            if "WRONGTYPE" in str(error):
-                raise RecordUnreadable("the key holds something else") from error
-            raise
-        if reply == b"foreign":
-            raise RecordUnreadable("the hash has not our fields")
-        return reply
-
-
-def _client(url: str) -> redis_asyncio.Redis:
-    # One retry, at once, for a connection that the server closed while it lay idle. Every script
-    # is safe to repeat. Deadlines are the caller's.
-    settings: dict[str, Any] = {
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "retry": Retry(NoBackoff(), 1),
-        "retry_on_error": [RedisConnectionError],
-    }
-    return redis_asyncio.Redis.from_url(url, **settings)
