@@ -73,7 +73,6 @@ class Wiring:
         self.saves_untouched = False
         self._before_handlers = False
         self._is_rewritten: bool | None = None
-        self._saves_every_request = False
         self._plain_class: type[Request] = app.request_class
         app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
@@ -97,7 +96,6 @@ class Wiring:
         """Hand `session` to each request from now on."""
         self.sessions.append(session)
         self.saves_untouched |= session.settings.save_every_request
-        self._saves_every_request |= session.settings.save_every_request
         if session.settings.preload or session.checks or session.handshake_checks:
             self.act_before_handlers()
 
@@ -134,7 +132,7 @@ class Wiring:
         if self._is_rewritten is None:  # with the first request: a listener may yet change settings
             self._is_rewritten = is_rewritten(self.app)
         exchange = Exchange(request, self._is_rewritten)
-        exchange.unsettled = self._saves_every_request
+        exchange.unsettled = self.saves_untouched
         for session in self.sessions:
             setattr(ctx, session.settings.name, session.make(exchange))
         return exchange
