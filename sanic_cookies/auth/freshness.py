@@ -8,6 +8,7 @@ disk cannot make it up. It stands with the rest of the session, so it costs no r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -17,7 +18,6 @@ from sanic.request import Request
 
 from ..content import Identity
 from ..errors import LoginRequired
-from ..session_dict import SessionDict
 from ..settings import Seconds
 from .guards import FRESH, seconds_of
 from .loader import LoadedUsers
@@ -72,30 +72,40 @@ class FreshLogins(LoadedUsers):
                 raise LoginRequired
             identity = replace(identity, confirmed=sess.age)
             sess.amend(identity)
-            run = self._begin_run(sess, identity)
+            user_key = self.user_key(identity.user)
+            self._begin_run(
+                request, identity, lambda: self._emit("confirmed", sid=sess.sid, user_key=user_key)
+            )
         self._show(request, identity, user)
-        self._send_run(request, run)
-        self._emit("confirmed", sid=sess.sid, user_key=self.user_key(identity.user))
 
     # For `AuthSession`.
 
-    def _begin_run(self, sess: SessionDict, identity: Identity) -> str:
+    def _begin_run(
+        self, request: Request, identity: Identity, tell: Callable[[], object] | None = None
+    ) -> None:
         """Bind a remembered login to this run of the browser; called in the block that stores it.
 
-        Returns:
-            What the browser is to be given; empty for nothing.
+        Args:
+            request: The request.
+            identity: The login.
+            tell: Called, too, once it is stored.
         """
-        value = token_urlsafe(32) if identity.remembered else ""
+        sess, value = self.of(request), token_urlsafe(32) if identity.remembered else ""
         sess.keep(RUN, _digest(value) if value else None)
-        return value
+        setattr(request.ctx, self._run_name, value)
+
+        def stored() -> None:
+            self._send_run(request, value)
+            if tell is not None:
+                tell()
+
+        # Not before: of a block that fails nothing is kept, and the former run goes on.
+        sess.once_stored(stored)
 
     def _send_run(self, request: Request, value: str) -> None:
-        """Give the browser what it forgets with its end; called when the login is stored."""
+        """Give the browser what it forgets with its end."""
         exchange, spec = self.of(request).exchange, self.settings.cookie
-        if exchange.begun:
-            return
-        setattr(request.ctx, self._run_name, value)
-        if value or exchange.received(spec, SUFFIX):
+        if not exchange.begun and (value or exchange.received(spec, SUFFIX)):
             exchange.send(spec, value, None, SUFFIX)
 
     # Underneath.
@@ -106,12 +116,12 @@ class FreshLogins(LoadedUsers):
 
     def _in_same_run(self, request: Request, kept: object) -> bool:
         values = self.of(request).exchange.received(self.settings.cookie, SUFFIX)
-        given = getattr(request.ctx, self._run_name, None)  # by this very request
-        if given is None and len(values) == 1:
-            given = values[0]
-        if not given or not isinstance(kept, str):
+        given = [getattr(request.ctx, self._run_name, "")]  # by this very request
+        if len(values) == 1:
+            given += values
+        if not isinstance(kept, str):
             return False
-        return compare_digest(_digest(given), kept)
+        return any(compare_digest(_digest(each), kept) for each in given if each)
 
 
 def _digest(value: str) -> str:

@@ -173,9 +173,8 @@ class AuthSession(Gatekeeper):
                 address=_address(request),
             )
             sess.become(identity, keep_data=not reset_session)
-            run = self._begin_run(sess, identity)
+            self._begin_run(request, identity)
         self._show(request, identity, loaded)
-        self._send_run(request, run)
 
     async def logout_user(
         self,

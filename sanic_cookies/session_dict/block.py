@@ -15,6 +15,7 @@ The class is built in storeys, each of one idea: see the package.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -215,7 +216,7 @@ class SessionDict(SessionEnding):
 
     def _left(self) -> None:
         self._let_go()
-        self._undestroyed = None
+        self._undestroyed = self._once_stored = None
         self._content = None
         self._rotate = self._renew = self._logged_in = False
         self._leave_gate()
@@ -264,6 +265,14 @@ class SessionDict(SessionEnding):
         if content is None or self._owner is None or content.identity is None:
             raise SessionNotLoaded
         content.identity, self._rotate = identity, self._rotate or rotate
+
+    def once_stored(self, tell: Callable[[], object]) -> None:
+        """Have `tell` called when what the open block holds is stored, and not if it never is.
+
+        Args:
+            tell: Takes the place of one that was given before.
+        """
+        self._once_stored = tell
 
     # The close of the request.
 

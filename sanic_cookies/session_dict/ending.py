@@ -73,6 +73,7 @@ class SessionEnding(SessionWriter):
         self._content = None if self._owner is None else Content()
         self._blind = self._unlocked = self._merged = None
         self._rotate = self._renew = self._logged_in = False
+        self._once_stored = None
         self._settle_for_this()
 
     def _settle_for_this(self) -> None:
@@ -86,6 +87,7 @@ class SessionEnding(SessionWriter):
             "_rotate": self._rotate,
             "_renew": self._renew,
             "_logged_in": self._logged_in,
+            "_once_stored": self._once_stored,
             "_doomed": self._doomed,
             "_status": self._status,
             "_muted": self._muted,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class SessionState:
         "_logged_in",
         "_merged",
         "_muted",
+        "_once_stored",
         "_owner",
         "_payload",
         "_peeked",
@@ -107,6 +109,7 @@ class SessionState:
         self._unlocked: Changes | None = None  # marks set without the lock: lifetime, rotation
         self._renew = self._rotate = False
         self._logged_in = False  # by this block, and not yet stored
+        self._once_stored: Callable[[], object] | None = None
         self._written = False
         self._repeats = False  # a write of which nobody knows whether it has been made
         self._closing = False

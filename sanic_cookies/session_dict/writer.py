@@ -250,6 +250,9 @@ class SessionWriter(SessionPlanner):
         if self._logged_in:  # it is a login from now on only
             self._logged_in = False
             emit("login", sid=record.sid, user_key=plan.user_key)
+        if self._once_stored is not None:
+            tell, self._once_stored = self._once_stored, None
+            tell()
 
     async def _delete(self) -> None:
         assert self._record is not None  # noqa: S101 - DELETE means that it exists

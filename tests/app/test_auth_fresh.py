@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from sanic.response import HTTPResponse
 import wire
 from auth_lab import AuthLab, Clock, login_cookie
 from harness import Browser, set_cookies
+from lab import Failed
 from sanic_cookies import (
     AuthSession,
     FreshLoginRequired,
@@ -247,6 +249,43 @@ async def test_the_store_holds_no_run(clock: Clock) -> None:
         assert record is not None
         assert b'"run"' in record.payload
         assert lab.browser.cookies[RUN].encode() not in record.payload
+
+
+@pytest.mark.parametrize("proof", ["login", "confirmation"])
+async def test_a_proof_that_is_rolled_back_is_no_news(master: Any, proof: str) -> None:
+    """A block that fails leaves the browser its run, and nobody hears of what it has undone."""
+    heard = []
+
+    async with AuthLab(master) as lab:
+
+        @lab.app.signal("session.user.<event>")
+        async def hear(event: str, **_: Any) -> None:
+            heard.append(event)
+
+        async def prove(request: Request) -> None:
+            if proof == "login":
+                await lab.auth.login_user(request, "ann", remember_me=True)
+            else:
+                await lab.auth.confirm_login(request)
+
+        async def fail(request: Request) -> Any:
+            with suppress(Failed):
+                async with request.ctx.auth_session:
+                    await prove(request)
+                    assert await lab.auth.is_fresh(request)
+                    raise Failed
+            return await lab.auth.is_fresh(request)
+
+        await lab.login(remember_me=True)
+        run = lab.browser.cookies[RUN]
+        assert await lab.do(fail)
+        assert lab.browser.cookies[RUN] == run
+        assert await lab.do(lab.auth.is_fresh)
+        await lab.do(prove)
+        assert lab.browser.cookies[RUN] != run
+        assert await lab.do(lab.auth.is_fresh)
+        await lab.auth.drain(5)
+        assert heard == ["login", "login" if proof == "login" else "confirmed"]
 
 
 async def test_logout_takes_the_run_along(master: Any) -> None:
