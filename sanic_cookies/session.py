@@ -268,7 +268,8 @@ class Session:
         store = FanOut(
             master,
             others,
-            timeout=settings.store_timeout,
+            # What takes all the time that a request has says of the store that it is down.
+            timeout=min(settings.store_timeout, settings.request_timeout),
             on_error=settings.on_interface_error,
             background=background,
             on_failure=self._interface_failed,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from lab import Lab, until
 from proxy import ToxicProxy
 from sanic_cookies import (
     AsyncPG,
+    InMemory,
     Redis,
     SessionDict,
     SessionError,
@@ -28,6 +30,7 @@ from sanic_cookies import (
     SessionStoreError,
     SessionTooLarge,
 )
+from sanic_cookies.testing import Faulty
 from servers import RedisServer
 from stores import table
 
@@ -385,3 +388,18 @@ async def test_too_large_for_a_cookie(master: Any) -> None:
 
         assert 2000 < best < 3900
         assert len((await lab.stored())["x"]) == best
+
+
+@pytest.mark.parametrize("body", [nothing, count])
+async def test_a_hung_store_that_may_take_longer_than_a_request(body: Any) -> None:
+    """A `store_timeout` beyond a request's time keeps nobody from finding a store down."""
+    faulty = Faulty(InMemory())
+    lab = Lab(faulty, store_timeout=60)
+    lab.session.settings = replace(lab.session.settings, request_timeout=0.3)
+    async with lab:
+        await lab.put(n=1)
+        faulty.hang("fetch", times=None)
+        assert not lab.session.runtime.store.is_down
+        await lab.visit(body, folder="/" if body is nothing else "/lazy/")
+        assert lab.session.runtime.store.is_down
+        faulty.heal()
