@@ -230,6 +230,22 @@ async def test_nobody_revokes_nothing(indexed: Interface, user: str) -> None:
         await close(theirs)
 
 
+async def test_a_name_that_is_no_text_has_no_sessions(indexed: Interface) -> None:
+    """Half a character, which JSON lets through, is the name of nobody: no store fails on it."""
+    app = make(indexed)
+
+    @app.post("/name")
+    async def named(request: Request) -> Any:
+        auth, name = app.ctx.auth_session, request.json
+        found = [await auth.sessions_of(name), await auth.logout_everywhere(name)]
+        return json([*found, await auth.revoke("A" * 22, name)])
+
+    async with serve(app) as url, Browser(url) as browser:
+        for body in (rb'"ann\ud800"', rb'"\udfff' + b"x" * 300 + b'"'):
+            response = await browser.post("/name", content=body)
+            assert response.json() == [[], 0, False]
+
+
 async def test_logout_others_keeps_the_present_one(indexed: Interface, user: str) -> None:
     """All other sessions of the user end, the present one and other users' live on."""
     async with serve(make(indexed)) as url:
