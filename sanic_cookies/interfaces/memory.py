@@ -39,7 +39,7 @@ class InMemory:
         """Make an empty store; no task is started before `open`.
 
         Args:
-            sweep_every: Seconds between two clean-ups.
+            sweep_every: Seconds between two clean-ups; 0 for none.
             clock: Seconds that never go back; injected by tests.
         """
         self._sweep_every = sweep_every
@@ -59,6 +59,8 @@ class InMemory:
 
     async def open(self) -> None:
         """Start the scheduled clean-up in the running loop."""
+        if not self._sweep_every:
+            return
         if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
 

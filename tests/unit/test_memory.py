@@ -189,6 +189,14 @@ async def test_whatever_happens_what_lives_is_kept_and_what_is_over_is_forgotten
     assert len(store) == planned(store) == 0
 
 
+async def test_no_scheduled_clean_up() -> None:
+    """`sweep_every=0` is none, as for Postgres, and not one after the other without a pause."""
+    store = InMemory(sweep_every=0)
+    await store.open()
+    assert sweepers() == []
+    await store.close()
+
+
 async def test_a_clean_up_gives_way_after_each_slice(
     store: InMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
