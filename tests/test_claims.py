@@ -49,6 +49,21 @@ def test_moving_to_another_store(tmp_path: Path) -> None:
     assert names["session"].interfaces == (names["new"], names["old"])
 
 
+@pytest.mark.parametrize(
+    ("mark", "order"), [("add_interface", "redis postgres"), ("overwrite=False", "postgres redis")]
+)
+def test_moving_in_two_steps(
+    mark: str, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stores are written to in either step; which of them is read from, the step decides."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/")
+    [block] = [each for each in blocks(DOCS / "stores.md") if mark in each.text]
+    names = run(block.text, tmp_path)
+
+    assert names["session"].interfaces == tuple(names[name] for name in order.split())
+
+
 def test_the_stores_exist() -> None:
     """The table of stores names all interfaces, and extras that exist."""
     table = rows(README, "Where sessions live")

@@ -18,6 +18,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+import sanic_cookies
 from sanic_cookies.cli import main, maintenance, output, stores
 from sanic_cookies.interfaces import AsyncPG, Redis
 from sanic_cookies.record import Draft
@@ -435,6 +436,15 @@ def test_a_table_that_is_not_there(ask: Ask, database_url: str, command: list[st
     assert (status, out) == (2, "")
     assert "sanic-cookies create-table" in err
     assert err.count("\n") == 1
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the library's version and nothing else."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"{sanic_cookies.__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ SAME_LAYER = [
     ["content", "codec"],
     ["expiry", "content"],
     ["__main__", "cli"],
+    ["cli", "__init__"],
 ]
 
 OLD = "migration.sources"

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from .. import __version__
 from ..errors import SessionConfigError
 from . import doctor, maintenance, sessions
 from .output import Output, Refusal
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sanic-cookies", description="Look after the sessions of an app.", epilog=_EPILOG
     )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="command", required=True)
     for part in (maintenance, sessions, doctor):
         part.add_commands(commands)
