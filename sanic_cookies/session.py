@@ -108,6 +108,9 @@ class Session:
     def init_app(self, app: Sanic[Any, Any]) -> None:
         """Attach to `app`; for factories, where the app comes later.
 
+        Args:
+            app: An app that does not serve yet; options in its `config` count from now on.
+
         Raises:
             SessionConfigError: It is no app, the name is taken on `app.ctx` or `request.ctx`,
                 another session of this app has the same cookie, or `app.config` holds an option
@@ -161,6 +164,9 @@ class Session:
     def add_interface(self, interface: AnyInterface) -> None:
         """Write to `interface` too, after the master; if none was given yet, make it the master.
 
+        Args:
+            interface: An object with the seven methods of `Interface`, or `InCookieEncrypted`.
+
         Raises:
             SessionConfigError: It is no interface, or the server runs already.
         """
@@ -200,6 +206,13 @@ class Session:
     async def exists(self, sid: str) -> bool:
         """Say whether there is a session with this public id.
 
+        Args:
+            sid: As `SessionDict.sid` and `SessionInfo.sid` have it.
+
+        Returns:
+            False as well for text that is no id, for a record that cannot be read, and always if
+            sessions live in cookies, where only the browser could say.
+
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """
@@ -216,7 +229,11 @@ class Session:
         """Drop expired records now, where a store does not forget them by itself.
 
         Returns:
-            How many went, in all interfaces together.
+            How many went, in all interfaces together; Redis, which needs no help, adds none.
+
+        Raises:
+            Exception: What the driver raises if a store is away: no request waits for this, so
+                nothing is turned into an answer.
         """
         count = 0
         for interface in self._interfaces:
@@ -236,12 +253,26 @@ class Session:
         return {**runtime.stats.snapshot(), **now}
 
     def refresh_sid(self, sess: SessionDict) -> SessionDict:
-        """Give `sess` a new token when its block ends, and return it; as `sess.rotate()`."""
+        """Give `sess` a new token when its block ends, and return it; as `sess.rotate()`.
+
+        Args:
+            sess: The session of a request.
+        """
         sess.rotate()
         return sess
 
     def of(self, request: Request) -> SessionDict:
-        """Return the session of `request`, also before request middleware has run."""
+        """Return the session of `request`, also before request middleware has run.
+
+        The same object as `request.ctx.<session_name>`, but with its type.
+
+        Args:
+            request: The request.
+
+        Raises:
+            SessionConfigError: This session is attached to no app, or something else was put in
+                its place.
+        """
         sess = getattr(request.ctx, self.name, None)
         if sess is None and self._app is None:
             raise SessionConfigError(f"{self.name} lacks init_app(app)", served=True)

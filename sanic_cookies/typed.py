@@ -135,6 +135,9 @@ class Typed(Generic[T]):
     async def peek(self, request: Request) -> T:
         """Return the data as an object to look at: no lock, one read, nothing is saved.
 
+        Args:
+            request: The request.
+
         Raises:
             SessionShapeMismatch: What is stored does not fit.
             SessionStoreError: The store failed or did not answer in time.

@@ -99,6 +99,14 @@ class SessionDict(SessionEnding):
         """Store what is there so far and stay inside; outside of a block, merge it now.
 
         Another task's block is not saved half done: it is waited for, like by `async with`.
+
+        Raises:
+            SessionInterrupted: The session has ended meanwhile.
+            SessionLockLost: The lock was lost before; nothing is written.
+            SessionNotSerializable: JSON cannot give a value back equal.
+            SessionTooLarge: It has outgrown `max_bytes`, or its cookie.
+            ResponseStarted: It is a new one, and no cookie can be set any more.
+            SessionStoreError: The store failed or did not answer in time.
         """
         if self._owner is not asyncio.current_task():
             async with self:

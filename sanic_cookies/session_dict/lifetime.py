@@ -35,6 +35,9 @@ class SessionLifetime(SessionMapping):
         Args:
             value: Seconds of idle time; 0 for a cookie that ends with the browser; a `timedelta`
                 from now or an aware `datetime` for an absolute end; None for the policy again.
+
+        Raises:
+            SessionError: A naive `datetime`, more than 10^10 seconds, or something else.
         """
         life = expiry.parse_expiry(value, self._age(), self._runtime.settings.clock())
         content = self._writing()

@@ -34,6 +34,10 @@ class SessionReader(SessionLifetime):
     async def peek(self) -> Mapping[str, Any]:
         """Return the session's data to look at: no lock, one read, kept for the request.
 
+        Returns:
+            A read-only mapping, with the user of an `AuthSession` under its `auth_key`. What is
+            changed inside of its values is not saved.
+
         Raises:
             SessionStoreError: The store failed or did not answer in time.
         """

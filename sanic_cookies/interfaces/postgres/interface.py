@@ -129,11 +129,21 @@ class AsyncPG:
         await self._pool.close()
 
     async def create_table(self) -> None:
-        """Make the table and its indexes unless they are there."""
+        """Make the table and its indexes unless they are there.
+
+        Raises:
+            asyncpg.PostgresError: The server refuses it; OSError if there is none.
+        """
         await (await self._pool.connected()).execute(sql("create_table", self._table))
 
     async def upgrade_table(self) -> None:
-        """Turn a table of the older library, made by hand, into ours; its rows are kept."""
+        """Turn a table of the older library, made by hand, into ours; its rows are kept.
+
+        The table is locked meanwhile.
+
+        Raises:
+            asyncpg.PostgresError: The server refuses it; OSError if there is none.
+        """
         pool = await self._pool.connected()
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute(sql("upgrade_table", self._table))
