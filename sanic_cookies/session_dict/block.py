@@ -15,10 +15,10 @@ The class is built in storeys, each of one idea: see the package.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .. import expiry
 from ..content import Content, Identity
@@ -52,6 +52,8 @@ class SessionDict(SessionEnding):
             await self._wait_at_gate()
         self._inside = True
         try:
+            if self._abandoned is not None:
+                await self._outlast()
             await self._begin()
         except BaseException:
             self._leave_gate()
@@ -84,6 +86,8 @@ class SessionDict(SessionEnding):
         plan: Plan | None = None
         try:
             if kind is None:
+                if self._abandoned is not None:
+                    await self._outlast()
                 plan = self._plan(release=True)
         finally:
             # Failed or refused, there is no plan: lock and lease go back, nothing is written.
@@ -111,8 +115,9 @@ class SessionDict(SessionEnding):
         if self._owner is not asyncio.current_task():
             async with self:
                 return
+        await self._outlast()
         try:
-            await self._runtime.background.settle(self._save_inside(self._plan(release=False)))
+            await self._see_through(self._save_inside(self._plan(release=False)))
         except asyncio.CancelledError:
             self._bequeath_nothing()
             raise
@@ -167,7 +172,16 @@ class SessionDict(SessionEnding):
         if self._may_repeat(plan):
             await self._leave_inline(plan)
         else:
-            await self._runtime.background.settle(self._leave(plan))
+            await self._see_through(self._leave(plan))
+
+    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`; whoever is cancelled meanwhile leaves it to itself, but not unnoticed."""
+        task = self._runtime.background.spawn(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._abandoned = task
+            raise
 
     async def _leave_inline(self, plan: Plan | None) -> None:
         """Leave without a task of its own, which would cost more than a plain write.
@@ -178,7 +192,7 @@ class SessionDict(SessionEnding):
         try:
             await self._carry_out(plan)
         except asyncio.CancelledError:
-            self._runtime.background.spawn(self._leave_again(plan))
+            self._abandoned = self._runtime.background.spawn(self._leave_again(plan))
             raise
         except BaseException:
             self._failed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
@@ -57,6 +58,7 @@ class SessionEnding(SessionWriter):
             SessionStoreError: It could not be ended, and is not claimed to have been.
         """
         self._look()
+        await self._outlast()
         await self.load()
         ended = bool(self._doomed)
         await self._runtime.background.settle(self._end_doomed())
@@ -67,6 +69,12 @@ class SessionEnding(SessionWriter):
             ended = True
         self._drop_changes()
         return ended
+
+    async def _outlast(self) -> None:
+        """Wait for a write whose caller was cancelled: nothing is decided beside it."""
+        if self._abandoned is not None:
+            await asyncio.wait([self._abandoned])
+            self._abandoned = None
 
     def _drop_changes(self) -> None:
         """Forget all that is not stored, so that neither exit nor rollback brings it back."""

@@ -47,6 +47,7 @@ class SessionState:
     """What `SessionDict` stands on."""
 
     __slots__ = (
+        "_abandoned",
         "_accessed",
         "_blind",
         "_budget",
@@ -113,6 +114,7 @@ class SessionState:
         self._written = False
         self._repeats = False  # a write of which nobody knows whether it has been made
         self._closing = False
+        self._abandoned: asyncio.Task[None] | None = None  # a write, by a caller who was cancelled
 
         # Who is inside.
         self._owner: object = None

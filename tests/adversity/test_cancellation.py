@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -323,6 +323,87 @@ async def test_who_comes_after_an_unanswered_save_reads_anew(
     await asyncio.wait_for(second, 10)
 
     assert await store.data() == {"n": 0, "a": 1, "b": 1}
+
+
+async def save_and_go_on(sess: SessionDict, quiet: Callable[[], Awaitable[None]]) -> None:
+    """Stay in the block whose `save()` is cancelled."""
+    async with sess:
+        sess["a"] = 1
+        with suppress(asyncio.CancelledError):
+            await sess.save()
+        sess["b"] = 1
+
+
+async def save_and_come_again(sess: SessionDict, quiet: Callable[[], Awaitable[None]]) -> None:
+    """Leave the block whose `save()` is cancelled, and enter another one."""
+    with suppress(asyncio.CancelledError):
+        async with sess:
+            sess["a"] = 1
+            await sess.save()
+    async with sess:
+        sess["b"] = 1
+        await quiet()
+
+
+async def save_and_end(sess: SessionDict, quiet: Callable[[], Awaitable[None]]) -> None:
+    """End the session whose `save()` is cancelled."""
+    with suppress(asyncio.CancelledError):
+        async with sess:
+            sess["a"] = 1
+            await sess.save()
+    await sess.end()
+    await quiet()
+
+
+async def leave_and_end(sess: SessionDict, quiet: Callable[[], Awaitable[None]]) -> None:
+    """End the session whose block is cancelled as it ends."""
+    with suppress(asyncio.CancelledError):
+        async with sess:
+            sess["a"] = 1
+    await sess.end()
+    await quiet()
+
+
+ENDS = [save_and_end, leave_and_end]
+
+
+@pytest.mark.parametrize("visit", [save_and_go_on, save_and_come_again, *ENDS])
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_who_catches_the_cancellation_of_a_write_can_go_on(
+    interface: Interface, visit: Callable[..., Awaitable[None]], is_new: bool
+) -> None:
+    """Whatever becomes of a write that was cancelled, nothing is decided beside it."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    cookie = None if is_new else await begin(session, n=0)
+    sess = request_with(session, cookie)
+    writing = "create" if is_new else "commit"
+    calls, is_there = store.calls[writing], asyncio.Event()
+    store.hang(writing)
+
+    async def saved() -> None:
+        is_there.set()
+        await session.runtime.background.drain(5)
+
+    task = asyncio.create_task(visit(sess, saved))
+    await until(lambda: store.calls[writing] > calls)
+    task.cancel()
+    with suppress(TimeoutError):  # it may well be that it waits for what hangs
+        await asyncio.wait_for(is_there.wait(), 0.3)
+    store.heal()
+    await asyncio.wait_for(task, 10)
+    await quiet(session)
+
+    value = value_of(sess)
+    data = dict(await request_with(session, value or cookie).peek())
+    if visit in ENDS:
+        assert (data, value) == ({}, None)
+    else:
+        assert data.get("b") == 1
+        assert visit is save_and_come_again or data["a"] == 1
+        token = Credential.parse(value or "")
+        assert token is not None
+        assert await is_free(interface, token, within=0.2)
 
 
 async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: Interface) -> None:
