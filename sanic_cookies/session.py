@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
@@ -31,6 +32,9 @@ from .wiring import Check, Wiring
 logger = logging.getLogger("sanic_cookies")
 
 AnyInterface = Interface | LivesInCookie
+
+# What is added to a cookie's name: for copies in cookies (`FanOut.suffixes`), for a browser's run.
+_COMPANION = re.compile(r"(?:_data\d*|_run)?", re.ASCII)
 
 
 class Session:
@@ -136,11 +140,13 @@ class Session:
         name = self.name
         if hasattr(wiring.blank_context(), name):
             raise SessionConfigError(f"request.ctx.{name} is taken: choose another session_name")
+        mine = self.settings.cookie.name
         for other in wiring.sessions:
-            if other.settings.cookie.name == self.settings.cookie.name:
+            theirs = other.settings.cookie.name
+            if _meet(mine, theirs):
                 raise SessionConfigError(
-                    f"{other.name} uses the cookie {self.settings.cookie.name!r} already: choose "
-                    "another cookie_name"
+                    f"{other.name} uses the cookie {theirs!r} already, which meets {mine!r}: "
+                    "choose another cookie_name"
                 )
 
     # Interfaces.
@@ -416,6 +422,12 @@ def _require_app(app: object) -> None:
     if not isinstance(app, Sanic):
         name = type(app).__name__
         raise SessionConfigError(f"{name} is no Sanic app: give it first, or to init_app(app)")
+
+
+def _meet(one: str, other: str) -> bool:
+    """Say whether two cookies, or what may go with one of them, have the same name."""
+    shorter, longer = sorted((one, other), key=len)
+    return longer.startswith(shorter) and _COMPANION.fullmatch(longer, len(shorter)) is not None
 
 
 def _checked(interface: object) -> Any:

@@ -85,6 +85,27 @@ def test_two_sessions_of_one_cookie() -> None:
         Session(app, session_name="cart", cookie_name="session")
 
 
+@pytest.mark.parametrize(
+    "companion", ["auth_session_run", "auth_session_data", "auth_session_data2"]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cookie_that_goes_with_another_one(companion: str, first: bool) -> None:
+    """No session has the cookie that may carry another one's copy, or tells its browser's run."""
+    app = make_app()
+    names = {"cookie_name": companion}, {"session_name": "auth_session"}
+    one, other = names if first else reversed(names)
+    Session(app, **one)
+    with pytest.raises(SessionConfigError, match="choose another cookie_name"):
+        Session(app, **other)
+
+
+def test_a_cookie_whose_name_only_begins_like_another_one() -> None:
+    """Names that have a beginning in common are two names."""
+    app = make_app()
+    for name in ("session", "session2", "session_database", "session_running", "sess"):
+        Session(app, session_name=name)
+
+
 def test_a_name_that_the_app_uses() -> None:
     """A name that `app.ctx` has already is refused."""
     app = make_app()
