@@ -13,7 +13,7 @@ from ..settings import Options, Seconds
 from ..wiring import Wiring
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
-from .protect import Protection, Target, before_handshake
+from .protect import Protection, Target, before_handshake, require_guarded
 from .redirects import require_login_url
 
 
@@ -30,6 +30,13 @@ class Gatekeeper(FreshLogins):
         url = options.optional_text("login_url")
         self.login_url = None if url is None else require_login_url("login_url", url)
         self.handshake_checks = [self._before_handshake]
+
+    def init_app(self, app: Sanic[Any, Any]) -> None:
+        """Attach to `app`; see `Session.init_app`."""
+        super().init_app(app)
+        # The main process says so before there are workers; not every server has one.
+        for event in ("main_process_start", "before_server_start"):
+            app.register_listener(_require_guarded, event)
 
     def login_required(
         self,
@@ -113,3 +120,7 @@ class Gatekeeper(FreshLogins):
 
     async def _before_handshake(self, request: Request) -> Any:
         return await before_handshake(self, request)
+
+
+async def _require_guarded(app: Sanic[Any, Any]) -> None:
+    require_guarded(app)

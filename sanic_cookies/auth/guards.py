@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -23,6 +24,8 @@ Guarded = Callable[..., Coroutine[Any, Any, Any]]
 FRESH = 900.0  # seconds; what OWASP's cheat sheets suggest for high-value operations
 # Set on what a guard has wrapped; `functools.wraps` hands it on to whatever wraps that.
 GUARDS = "__sanic_cookies_guards__"
+# Set on what a guard was put around: see `protect.require_guarded`.
+GUARDED_BY = "__sanic_cookies_guarded_by__"
 
 # A browser asks with OPTIONS before it may send credentials. HEAD runs the GET handler: guarded.
 EXEMPT = frozenset({"OPTIONS"})
@@ -109,6 +112,8 @@ def guard(rule: Rule, find: Find) -> Callable[..., Any]:
         if len(args) != 1 or kwargs:
             raise SessionConfigError("login_required was given neither a handler nor a request")
         require_handler(args[0])
+        if perhaps_handler is not None:
+            _set_guarded_by(perhaps_handler, [])  # a `no_auth_handler`, which may well be a route
         return _guarded(args[0], rule, find)
 
     if perhaps_handler is None:
@@ -160,7 +165,14 @@ def _guarded(handler: Callable[..., Any], rule: Rule, find: Find) -> Guarded:
         return await result if isawaitable(result) else result
 
     setattr(guarded, GUARDS, ((rule, find), *getattr(handler, GUARDS, ())))
+    vars(guarded).pop(GUARDED_BY, None)  # of the handler, handed on by `wraps`
+    _set_guarded_by(handler, [*getattr(handler, GUARDED_BY, ()), guarded])
     return guarded
+
+
+def _set_guarded_by(handler: Callable[..., Any], guards: list[Guarded]) -> None:
+    with suppress(AttributeError):  # a bound method keeps nothing
+        setattr(handler, GUARDED_BY, guards)
 
 
 async def judge(gate: Gate, request: Request, rule: Rule) -> Reason | None:

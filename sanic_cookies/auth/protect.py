@@ -11,7 +11,7 @@ from sanic.blueprint_group import BlueprintGroup
 from sanic.request import Request
 
 from ..errors import SessionConfigError
-from .guards import EXEMPT, GUARDS, Find, Gate, Rule, judge, takes, turn_away
+from .guards import EXEMPT, GUARDED_BY, GUARDS, Find, Gate, Rule, judge, takes, turn_away
 from .redirects import is_at
 
 PUBLIC = "__sanic_cookies_public__"
@@ -108,6 +108,35 @@ async def before_handshake(gate: Gate, request: Request) -> Any:
         if reason is not None:
             return await turn_away(gate, request, rule, reason, (), kwargs)
     return None
+
+
+def require_guarded(app: Sanic[Any, Any]) -> None:
+    """See that each handler with a guard around it is reached through that guard.
+
+    `@login_required()` above the route's decorator comes too late: the route has the handler as it
+    was, and would let everybody in.
+
+    Raises:
+        SessionConfigError: A route has a handler without its guard.
+    """
+    routes = list(app.router.routes)
+    reached = {id(each) for route in routes for layer in _layers(route) for each in _inside(layer)}
+    for route in routes:
+        *_, handler = _layers(route)
+        guards = getattr(handler, GUARDED_BY, ())
+        if guards and not any(id(each) in reached for each in guards):
+            raise SessionConfigError(
+                f"nothing guards the route {route.name!r}: put login_required below the route's "
+                "decorator"
+            )
+
+
+def _inside(handler: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Go from a handler through what decorators have put around it, as `functools.wraps` tells."""
+    seen: Any = handler
+    while seen is not None:
+        yield seen
+        seen = getattr(seen, "__wrapped__", None)
 
 
 def rules_of(route: Any, method: str) -> list[tuple[Rule, Find]]:

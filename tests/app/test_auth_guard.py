@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
+from functools import wraps
 from typing import Any
 
 import httpx
 import pytest
-from sanic import Request, Sanic, text
+from sanic import Blueprint, Request, Sanic, text
 from sanic.response import HTTPResponse
 from sanic.views import HTTPMethodView
 from sanic_ext import Extend
@@ -17,8 +20,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from auth_lab import AuthLab
-from harness import Browser, set_cookies
-from sanic_cookies import AuthSession, InMemory, Redis, login_required
+from harness import Browser, make_app, serve, set_cookies
+from sanic_cookies import AuthSession, InMemory, Redis, SessionConfigError, login_required
 
 Guard = Callable[..., Any]
 
@@ -387,3 +390,122 @@ def _guarded(master: Any, **options: Any) -> AuthLab:
         return text("in")
 
     return lab
+
+
+# The order of decorators.
+
+
+def _above_a_route(app: Sanic, guard: Guard) -> None:
+    @guard
+    @app.get("/x")
+    async def handler(request: Request) -> HTTPResponse:
+        return text("in")
+
+
+def _above_a_socket(app: Sanic, guard: Guard) -> None:
+    @guard
+    @app.websocket("/x")
+    async def handler(request: Request, ws: Any) -> None:
+        await ws.send("in")
+
+
+def _above_a_blueprint_s_route(app: Sanic, guard: Guard) -> None:
+    blueprint = Blueprint(f"{app.name}-blueprint")
+
+    @guard
+    @blueprint.get("/x")
+    async def handler(request: Request) -> HTTPResponse:
+        return text("in")
+
+    app.blueprint(blueprint)
+
+
+def _above_and_below(app: Sanic, guard: Guard) -> None:
+    @guard
+    @app.get("/x")
+    @login_required()
+    async def handler(request: Request) -> HTTPResponse:
+        return text("in")
+
+
+@pytest.mark.parametrize(
+    "put", [_above_a_route, _above_a_socket, _above_a_blueprint_s_route, _above_and_below]
+)
+async def test_a_guard_above_the_route_is_refused(
+    put: Callable[[Sanic, Guard], None], spelled: Callable[[AuthSession], Guard]
+) -> None:
+    """A guard that a route does not have lets everybody in: the server does not start with it."""
+    app = make_app()
+    put(app, spelled(AuthSession(app)))
+
+    with pytest.raises(SessionConfigError, match="put login_required below the route's decorator"):
+        for listener in app.listeners["main_process_start"]:
+            await listener(app)
+
+
+UNGUARDED = """
+import asyncio, socket
+from sanic import Sanic
+from sanic_cookies import AuthSession, login_required
+
+app = Sanic("shop")
+AuthSession(app)
+
+@login_required()
+@app.get("/x")
+async def handler(request): ...
+
+async def main():
+    place = socket.socket()
+    place.bind(("127.0.0.1", 0))
+    server = await app.create_server(sock=place, return_asyncio_server=True)
+    await server.startup()
+    await server.before_start()
+    print("started")
+
+asyncio.run(main())
+"""
+
+
+def test_a_server_without_a_main_process_does_not_start_either() -> None:
+    """What has no main process, as an ASGI server's app, is told before it serves."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNGUARDED], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode
+    assert "started" not in done.stdout
+    assert "nothing guards the route 'shop.handler'" in done.stderr
+
+
+async def test_what_is_a_route_and_guarded_elsewhere() -> None:
+    """A handler may be open at one route and guarded at another, and answer for a guard as well."""
+    app = make_app()
+    auth = AuthSession(app)
+
+    @app.get("/open")
+    async def handler(request: Request) -> HTTPResponse:
+        return text("in")
+
+    @app.get("/login")
+    async def page(request: Request) -> HTTPResponse:
+        return text("who are you?")
+
+    def timed(inner: Guard) -> Guard:
+        @wraps(inner)
+        async def around(*args: Any) -> Any:
+            return await inner(*args)
+
+        return around
+
+    app.add_route(timed(auth.login_required(check=bool)(login_required()(handler))), "/x", name="x")
+    app.add_route(auth.login_required(page)(timed(handler)), "/page", name="page_x")
+
+    async with serve(app) as url, Browser(url) as browser:
+        answers = [await browser.get(path) for path in ("/open", "/login", "/x", "/page")]
+    assert [each.status_code for each in answers] == [200, 200, 401, 200]
+    assert [each.text for each in answers if each.status_code == 200] == [
+        "in",
+        "who are you?",
+        "who are you?",
+    ]
