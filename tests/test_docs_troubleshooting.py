@@ -178,7 +178,7 @@ async def not_loaded(_: Any) -> None:
 
 
 async def begun(_: Any) -> None:
-    answered, tasks = asyncio.Event(), []
+    answered, tasks, told = asyncio.Event(), [], list[str]()
 
     async def outlived(request: Request) -> Any:
         async def later() -> None:
@@ -189,8 +189,18 @@ async def begun(_: Any) -> None:
         tasks.append(asyncio.create_task(later()))
         return json(None)
 
-    async with serve(an_app(outlived)) as url, Browser(url) as browser:
+    app = an_app(outlived)
+
+    @app.on_response
+    async def late(request: Request, response: Any) -> None:
+        try:  # Sanic swallows what is raised here
+            await count(request)
+        except ResponseStarted as error:
+            told.append(str(error))
+
+    async with serve(app) as url, Browser(url) as browser:
         await browser.get("/outlived")
+        assert "The response has begun" in told[0]
         answered.set()
         await asyncio.gather(*tasks)
 

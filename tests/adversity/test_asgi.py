@@ -14,7 +14,7 @@ from typing import Self
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sanic_cookies import Redis
 from servers import free_port
@@ -131,6 +131,15 @@ async def test_socket_under_asgi_ends_with_its_login(asgi: str, http: httpx.Asyn
         assert (await http.get(asgi + "/logout", headers=headers)).status_code == 200
         with pytest.raises(ConnectionClosed):
             await socket.recv()
+
+
+async def test_a_refused_handshake_under_asgi(asgi: str) -> None:
+    """A stranger gets no socket there either, but Sanic cannot say why: the server answers 500."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(asgi.replace("http", "ws") + "/members"):
+            pass
+
+    assert refused.value.response.status_code == 500
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -12,7 +12,15 @@ import time
 
 from sanic import Sanic, json, text
 
-from sanic_cookies import AsyncPG, AuthSession, Redis, Session, SessionError, watch
+from sanic_cookies import (
+    AsyncPG,
+    AuthSession,
+    Redis,
+    Session,
+    SessionError,
+    login_required,
+    watch,
+)
 
 app = Sanic("worker")
 
@@ -115,6 +123,13 @@ async def feed(request, ws):
         # Not "async for", which the sockets that Sanic (25.12) makes under ASGI do not know.
         while (message := await ws.recv()) is not None:
             await ws.send(message)
+
+
+@app.websocket("/members")
+@login_required()
+async def members(request, ws):
+    """A socket for those who are logged in."""
+    await ws.send("welcome")
 
 
 @app.get("/stats")
