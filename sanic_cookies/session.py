@@ -90,7 +90,6 @@ class Session:
         self.serving = False
         self._app: Sanic[Any, Any] | None = None
         self._default_master = master_interface is None
-        # Not `or`: an empty InMemory is false.
         self._interfaces.append(
             _checked(InMemory() if master_interface is None else master_interface)
         )

@@ -67,7 +67,6 @@ class Lab:
         self, master: Any = None, *, host: str | None = None, patient: bool = True, **options: Any
     ) -> None:
         self.app = make_app()
-        # Not `or`: an empty InMemory is false.
         self.session = Session(self.app, InMemory() if master is None else master, **options)
         if patient and "store_timeout" not in options:
             be_patient(self.session)

@@ -119,9 +119,11 @@ def require_guarded(app: Sanic[Any, Any]) -> None:
     Raises:
         SessionConfigError: A route has a handler without its guard.
     """
-    routes = list(app.router.routes)
+    # Of all apps: one may leave open to its own network what the other guards.
+    apps = [app, *Sanic._app_registry.values()]
+    routes = [route for each in apps for route in each.router.routes]
     reached = {id(each) for route in routes for layer in _layers(route) for each in _inside(layer)}
-    for route in routes:
+    for route in app.router.routes:
         *_, handler = _layers(route)
         guards = getattr(handler, GUARDED_BY, ())
         if guards and not any(id(each) in reached for each in guards):

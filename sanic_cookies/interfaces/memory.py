@@ -57,6 +57,10 @@ class InMemory:
         """Return how many records are kept, expired ones that wait for clean-up included."""
         return sum(len(shelf.rows) for shelf in self._shelves.values())
 
+    def __bool__(self) -> bool:
+        """Be true also when empty: `store or InMemory()` must not take another one."""
+        return True
+
     async def open(self) -> None:
         """Start the scheduled clean-up in the running loop."""
         if not self._sweep_every:

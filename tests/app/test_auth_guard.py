@@ -478,6 +478,24 @@ def test_a_server_without_a_main_process_does_not_start_either() -> None:
     assert "nothing guards the route 'shop.handler'" in done.stderr
 
 
+async def test_what_another_app_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two apps of a process one may leave open what the other guards."""
+    inside, outside = make_app(), make_app()
+    monkeypatch.setattr(Sanic, "_app_registry", {each.name: each for each in (inside, outside)})
+    auth = AuthSession(outside)
+    AuthSession(inside)
+
+    @inside.get("/x")
+    async def handler(request: Request) -> HTTPResponse:
+        return text("in")
+
+    outside.add_route(auth.login_required()(handler), "/x")
+
+    for app, status in ((inside, 200), (outside, 401)):
+        async with serve(app) as url, Browser(url) as browser:
+            assert (await browser.get("/x")).status_code == status
+
+
 async def test_what_is_a_route_and_guarded_elsewhere() -> None:
     """A handler may be open at one route and guarded at another, and answer for a guard as well."""
     app = make_app()

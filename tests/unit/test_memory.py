@@ -464,3 +464,11 @@ async def test_what_comes_back_is_what_was_stored(store: InMemory, clock: Clock)
 
     expected = Record.begun(draft, store._epoch).updated(save, store._epoch)
     assert await fetch(store, draft.sid) == replace(expected, now=store._epoch + 7)
+
+
+def test_an_empty_store_is_true() -> None:
+    """`store or InMemory()` keeps the store that was given, whatever it holds."""
+    store = InMemory()
+
+    assert len(store) == 0
+    assert (store or InMemory()) is store
