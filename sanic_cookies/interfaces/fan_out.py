@@ -238,7 +238,7 @@ class FanOut:
             await self._spread(draft)
         return made
 
-    async def commit(
+    def commit(
         self,
         draft: Draft,
         token: str | None,
@@ -246,7 +246,7 @@ class FanOut:
         budget: Budget,
         seconds: float = 0.0,
         copy: Draft | None = None,
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         """Save under the lease `token`, or without one; the others follow if it was saved.
 
         Args:
@@ -257,13 +257,19 @@ class FanOut:
             seconds: Without `release`: how long the lease lasts from now.
             copy: The same write with everything in it, for others that may have missed some.
         """
+        call = self._master.call
         if self._leased is not None and token is not None:
-            commit = self._leased.commit
-            outcome = await self._master.call(commit, draft, token, release, seconds, budget=budget)
+            saving = call(self._leased.commit, draft, token, release, seconds, budget=budget)
         else:
-            outcome = await self._master.call(self._target.save, draft, budget=budget)
-        if self._others and outcome is SAVED:
-            await self._spread(copy or draft)
+            saving = call(self._target.save, draft, budget=budget)
+        return self._save_then_spread(saving, copy or draft) if self._others else saving
+
+    async def _save_then_spread(
+        self, saving: Coroutine[Any, Any, Outcome], draft: Draft
+    ) -> Outcome:
+        outcome = await saving
+        if outcome is SAVED:
+            await self._spread(draft)
         return outcome
 
     async def records_of(self, name: str, user_key: str, budget: Budget) -> list[Record]:

@@ -124,9 +124,8 @@ class SessionDict(SessionEnding):
 
     async def _save_inside(self, plan: Plan) -> None:
         """Write, so that no failure of a block takes the request back behind it."""
-        is_writing = plan.act is not NOTHING or bool(self._doomed)
-        await self._carry_out(plan)
-        if is_writing:
+        if plan.act is not NOTHING or self._doomed:
+            await self._carry_out(plan)
             self._settle_for_this()
 
     async def _begin(self) -> None:

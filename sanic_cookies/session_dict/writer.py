@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Coroutine
 from math import ceil
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,8 +24,7 @@ from ..interfaces.bound import BoundFanOut
 from ..record import SAVED, Draft, Limit, Outcome, Record
 from ..runtime import welcome
 from ..token import Token
-from .lease import Lease
-from .plan import CREATE, DELETE, SAVE, Plan
+from .plan import CREATE, DELETE, NOTHING, SAVE, Plan
 from .planner import SessionPlanner
 from .state import DEAD, LIVE, NEW
 from .unanswered import disown_later
@@ -38,21 +39,22 @@ class SessionWriter(SessionPlanner):
 
     __slots__ = ()
 
-    async def _carry_out(self, plan: Plan | None) -> None:
+    def _carry_out(self, plan: Plan | None) -> Coroutine[Any, Any, None]:
         """Do what was planned; without a plan only give the lease back."""
         if plan is None:
-            await self._end_lease()
-            return
+            return self._end_lease()
         if self._doomed:
-            await self._end_doomed()
+            return self._end_doomed_first(plan)
         if plan.act is SAVE:
-            await self._save(plan)
-        elif plan.act is CREATE:
-            await self._create(plan)
-        elif plan.act is DELETE:
-            await self._delete()
-        elif plan.release:
-            await self._end_lease()
+            return self._save(plan)
+        if plan.act is CREATE:
+            return self._create(plan)
+        return self._delete() if plan.act is DELETE else self._end_lease()
+
+    async def _end_doomed_first(self, plan: Plan) -> None:
+        await self._end_doomed()
+        if plan.act is not NOTHING or plan.release:
+            await self._carry_out(plan)
 
     async def _create(self, plan: Plan) -> None:
         """Store a new record. It needs no lease: nobody else knows its id."""
@@ -95,9 +97,16 @@ class SessionWriter(SessionPlanner):
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
         draft = self._next_draft(plan, record, token)
-        may_pass_on = plan.release and token is None and self._lease is not None
-        pass_on = may_pass_on and self._may_pass_on()
-        await self._commit(draft, plan.release and not pass_on, plan.payload)
+        limit = self._limit(draft) if self._logged_in else None
+        pass_on = plan.release and token is None and self._may_pass_on()
+        release = plan.release and not pass_on
+        try:
+            outcome = await self._commit(draft, limit, release, plan.payload)
+        except SessionError as error:
+            self._left_unknown(draft, error)
+            raise
+        if outcome is not SAVED:
+            raise self._refused(outcome)
         if token is not None:
             self._credential = token.credential
         at = time.monotonic()
@@ -105,40 +114,37 @@ class SessionWriter(SessionPlanner):
         self._stored("saved" if token is None else "rotated", plan, record, at)
         if pass_on:
             self._prepare_gift()
-        elif plan.release and self._lease is not None:
+        elif limit is not None and release:
             await self._end_lease()  # a login under a limit has kept it
-
-    async def _commit(self, draft: Draft, release: bool, payload: bytes | None) -> None:
-        lease, settings = self._lease, self._runtime.settings
-        token = None if lease is None else lease.token
-        limit = self._limit(draft) if self._logged_in else None
-        if release and self._budget.left < settings.store_timeout:
-            # A block's end is not to be cut short for what the request has spent before.
-            self._budget.left = settings.store_timeout
-        try:
-            copy = self._copy(draft, payload) if self._store.has_others else None
-            if limit is None:
-                outcome = await self._store.commit(
-                    draft, token, release, self._budget, settings.lease, copy
-                )
-            else:
-                outcome = await self._admit(draft, token, limit, copy)
-        except SessionError as error:
-            if self._logged_in:
-                self._disown(draft, error)
-            if lease is not None:
-                # It may or may not have been written; the lease at least is not to linger.
-                self._runtime.background.spawn(self._return(lease))
-                self._bequeath_nothing()
-            if self._hold is not None:
-                self._hold.lost = True  # nothing more is written by a block that does not know
-            raise
-        if release and limit is None:
+        elif release:
             self._lease = None
-        if outcome is not SAVED:
-            raise self._refused(outcome, lease)
 
-    def _refused(self, outcome: Outcome, lease: Lease | None) -> SessionError:
+    def _commit(
+        self, draft: Draft, limit: Limit | None, release: bool, payload: bytes | None
+    ) -> Coroutine[Any, Any, Outcome]:
+        """Return the call that writes `draft`, under the lease if there is one."""
+        lease, seconds, budget = self._lease, self._runtime.settings.lease, self._budget
+        token = None if lease is None else lease.token
+        if release and budget.left < self._runtime.settings.store_timeout:
+            # A block's end is not to be cut short for what the request has spent before.
+            budget.left = self._runtime.settings.store_timeout
+        copy = self._copy(draft, payload) if self._store.has_others else None
+        if limit is not None:
+            return self._admit(draft, token, limit, copy)
+        return self._store.commit(draft, token, release, budget, seconds, copy)
+
+    def _left_unknown(self, draft: Draft, error: SessionError) -> None:
+        """Count on nothing after a write of which nobody knows whether it has been made."""
+        if self._logged_in:
+            self._disown(draft, error)
+        if self._lease is not None:
+            # The lease at least is not to linger.
+            self._runtime.background.spawn(self._return(self._lease))
+            self._bequeath_nothing()
+        if self._hold is not None:
+            self._hold.lost = True  # nothing more is written by a block that does not know
+
+    def _refused(self, outcome: Outcome) -> SessionError:
         """Return what the block ends with whose write the store has refused."""
         if outcome is Outcome.GONE:
             self._forget(DEAD)
@@ -146,7 +152,6 @@ class SessionWriter(SessionPlanner):
             self._exchange.withdraw(self._runtime.settings.cookie)
             self._runtime.stats.interrupted += 1
             return SessionInterrupted("the session ended while the block ran")
-        self._lease = lease
         self._give_lease_back()  # it may be ours yet, if somebody wrote without one
         if self._hold is not None:
             self._hold.lost = True  # or the next write of this block would need no lease
