@@ -25,6 +25,8 @@ FORGOTTEN = {
         "its table is an older one: run what 'sanic-cookies sql --upgrade' prints"
     ),
 }
+# Closer than `session_stamp`, of AuthSession, is to `session_name`.
+_CLOSE = 0.85
 _PARTS = ("open", "close", "fetch", "create", "save", "touch", "delete")
 # By the package of a driver's object: what makes an interface of it.
 _WRAPPERS = {"redis": "Redis(client)", "asyncpg": "AsyncPG(pool)"}
@@ -40,7 +42,7 @@ def unknown_option(name: str, known: Collection[str]) -> str:
         known: The options that there are.
     """
     names = sorted({"master_interface", "session_name", *known})
-    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, 1)), None)
+    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, 1, _CLOSE)), None)
     if meant is not None:
         return f"unknown option {name!r}: did you mean {meant!r}?"
     more = "" if "auth_key" in known else "; AuthSession has more, for logins"

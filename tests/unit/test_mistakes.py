@@ -40,9 +40,10 @@ def test_an_option_that_nobody_has(given: str, meant: str) -> None:
 
 def test_an_option_of_the_other_class() -> None:
     """What only `AuthSession` has is said to be there; its own error does not send one on."""
-    options: dict[str, Any] = {"csrf": "token"}
-    with pytest.raises(SessionConfigError, match=r"known are .*; AuthSession has more"):
-        Session(**options)
+    for name in AuthSession.own_options:
+        options: dict[str, Any] = {name: "token"}
+        with pytest.raises(SessionConfigError, match=r"known are .*; AuthSession has more"):
+            Session(**options)
     options = {"qqq": 1}
     with pytest.raises(SessionConfigError, match=r"known are .*warn_lock$"):
         AuthSession(**options)
