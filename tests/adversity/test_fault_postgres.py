@@ -17,6 +17,7 @@ import pytest
 from fault_lab import SLACK, check_refusal, count, nothing, peek, recovered
 from faults import TABLE, PostgresSite, refused
 from lab import Lab
+from proxy import ToxicProxy
 from sanic_cookies import AsyncPG, SessionDict
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
@@ -222,3 +223,19 @@ async def test_a_table_that_is_altered_while_in_use(site: PostgresSite) -> None:
             await site.admin.execute(change)
             assert (await lab.visit(count)).status_code == 200, change
         assert await lab.stored() == {"n": 5}
+
+
+async def test_started_before_a_pooler_that_waits(database_url: str) -> None:
+    """What lets clients in and answers nothing, as a paused pooler, keeps no server waiting."""
+    parts = urlsplit(database_url)
+    async with ToxicProxy(parts.hostname or "", parts.port or 0) as proxy:
+
+        async def pause(connection: Any) -> None:
+            proxy.blackhole()
+
+        user = parts.netloc.rpartition("@")[0]
+        netloc = f"{user}@{proxy.host}:{proxy.port}" if user else f"{proxy.host}:{proxy.port}"
+        master = AsyncPG(parts._replace(netloc=netloc).geturl(), init=pause)
+        async with asyncio.timeout(10):
+            await master.open()
+            await master.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from sanic_cookies import (
     SessionError,
     SessionInterrupted,
 )
+from sanic_cookies.interfaces.postgres import interface
 
 DAY = 24 * 3600
 
@@ -367,6 +370,16 @@ async def test_exists(shared_master: Any) -> None:
         assert not await lab.session.exists(sid)
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """Give a connection of somebody else."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def test_clear_expired() -> None:
     """`clear_expired()` drops what has expired, says how much, and leaves the living alone."""
     async with ClockedLab(expiry=100) as lab:
@@ -395,6 +408,22 @@ async def test_clear_expired_in_a_database(request: pytest.FixtureRequest) -> No
         assert await lab.session.clear_expired() == 0
         await asyncio.sleep(0.4)
 
+        assert await lab.session.clear_expired() == 1
+
+
+async def test_clear_expired_ends(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever for a table that somebody keeps locked."""
+    monkeypatch.setattr(interface, "_BATCH_SECONDS", 0.2)
+    master = AsyncPG(database_url, table="locked", sweep_every=0)
+    await master.create_table()
+    async with Lab(master, expiry=0.2) as lab, connected(database_url) as other:
+        await lab.put(n=1)
+        await asyncio.sleep(0.3)
+        async with other.transaction():
+            await other.execute("LOCK TABLE locked")
+            async with asyncio.timeout(10):
+                with pytest.raises(TimeoutError):
+                    await lab.session.clear_expired()
         assert await lab.session.clear_expired() == 1
 
 

@@ -36,7 +36,7 @@ from ..news import News
 from ..wakeups import Wakeups
 from .ear import PostgresEar
 from .joining import Joiner
-from .pool import AWAY, RELEASE_SECONDS, Pool
+from .pool import AWAY, CONNECT_SECONDS, RELEASE_SECONDS, Pool
 from .queue import Step
 from .rows import FIELDS, PACKED, commitment, creation, record
 from .statements import sql
@@ -44,6 +44,7 @@ from .statements import sql
 logger = logging.getLogger("sanic_cookies")
 
 _BATCH = 1000
+_BATCH_SECONDS = 30.0  # who waits longer waits for a table that is locked, or a server that hangs
 _BATCH_PAUSE = 0.01
 _PAGE = 500
 # A dict: to make a member of an enum of its value takes ten times as long.
@@ -111,7 +112,8 @@ class AsyncPG:
         """Start the clean-up and, if the server is there, the pool; if not, the first use will."""
         self._on_this_loop()
         with suppress(*AWAY):
-            await self._pool.connected()
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._pool.connected()
         if self._sweep_every and self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
 
@@ -263,7 +265,8 @@ class AsyncPG:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
         dropped = 0
         while True:
-            gone = await self.sweep_batch(_BATCH)
+            async with asyncio.timeout(_BATCH_SECONDS):
+                gone = await self.sweep_batch(_BATCH)
             dropped += gone
             if gone < _BATCH:
                 return dropped

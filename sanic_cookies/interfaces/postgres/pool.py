@@ -202,6 +202,10 @@ async def _warn_of_pooler(pool: Any) -> None:
             answer = await connection.fetchval("SELECT pg_backend_pid()")
         except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
             answer = None  # this very statement has met that of another process
+        except asyncio.CancelledError:
+            # Cut off: to hand it back is to wait for an answer, which a paused pooler never gives.
+            connection.terminate()
+            raise
         if answer != connection.get_server_pid():
             logger.warning(
                 "a pooler stands before Postgres: give AsyncPG statement_cache_size=0, unless it "
