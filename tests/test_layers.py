@@ -42,6 +42,7 @@ LAYERS = [
         *(f"interfaces.{store}.interface" for store in ("redis", "postgres", "cookie")),
     ],
     ["interfaces.guard"],
+    ["interfaces.others"],
     ["interfaces.fan_out"],
     ["interfaces.bound"],
     ["interfaces"],

@@ -23,13 +23,12 @@ class BoundFanOut(FanOut):
             name: Name of the session.
             cookie_name: Name of its cookie, over https.
         """
-        self._on_error, self._background = shared._on_error, shared._background
         self._leased, self._indexed = shared._leased, shared._indexed
         self._telling, self.has_others = shared._telling, shared.has_others
         self.is_shared, self.never_waits = shared.is_shared, shared.never_waits
         self.is_repeatable = shared.is_repeatable
         self._master, self._target = shared._master, shared._target
-        self._all_others = self._others = shared._all_others
+        self._all_others, self._others = shared._all_others, shared._others
         self.lives_in_cookie = self.master_lives_in_cookie = False  # what does is bound below
         self._name, self._cookie_name = name, cookie_name
         self._own: BoundInterface | None = None
@@ -53,7 +52,8 @@ class BoundFanOut(FanOut):
             self.master_lives_in_cookie = True
         else:
             guard = BoundGuard(others[place - 1], bound)
-            self._all_others = self._others = [*others[: place - 1], guard, *others[place:]]
+            self._all_others = [*others[: place - 1], guard, *others[place:]]
+            self._others = self._others.but_for(self._all_others)
 
     def require_newest(self, record: Record | None) -> None:
         """See `FanOut.require_newest`."""

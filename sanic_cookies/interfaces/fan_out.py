@@ -1,19 +1,15 @@
 """One master and any number of others, seen as one.
 
 Reads come from the master only. Writes go to the master first and, once it has accepted, to all
-others at once. The others take only newer versions, so writes that arrive in another order do no
-harm; what one of them misses, the next write heals. Deletes leave a tombstone there, which outranks
-the late writes of requests that were still under way.
+others at once (see `others`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, Literal
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from ..background import Background
 from ..errors import SessionStoreError
@@ -39,19 +35,14 @@ from .base import (
     SupportsLease,
     SupportsNews,
 )
-from .guard import AtOnce, BoundGuard, Budget, Guard, OnCall
+from .guard import AtOnce, Budget, Guard, OnCall
+from .others import OTHER_SECONDS, OnError, Others
 
 logger = logging.getLogger("sanic_cookies")
 
-OTHER_SECONDS = 1.0
-TOMBSTONE_SECONDS = 120.0  # longer than any hold, so longer than any late write
 FAILURE_WINDOW = 60.0
-RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0)
-MAX_RETRIES_UNDER_WAY = 1000
 
-OnError = Literal["log", "raise"]
 OnFailure = Callable[[str, bool], None]
-Call = Coroutine[Any, Any, object]
 
 
 class FanOut:
@@ -94,8 +85,6 @@ class FanOut:
         self._meter = meter
         self._on_failure = on_failure
         self._timeout = timeout
-        self._on_error = on_error
-        self._background = background
         self._failed_at: dict[str, float] = {}
         self._hinted: set[str] = set()
         self._master = self._guard(master, is_master=True)
@@ -109,11 +98,12 @@ class FanOut:
             if isinstance(each, LivesInCookie)
         }
         # A copy in a cookie is there for its own request only: see `BoundFanOut`.
-        self._others = [
+        elsewhere = [
             guard
             for place, guard in enumerate(self._all_others, start=1)
             if place not in self.suffixes
         ]
+        self._others = Others(elsewhere, on_error, background)
         # Everything above treats all masters alike.
         self._leased = master if isinstance(master, SupportsLease) else None
         self._indexed = master if isinstance(master, SupportsIndex) else None
@@ -234,8 +224,8 @@ class FanOut:
     async def create(self, draft: Draft, budget: Budget) -> bool:
         """Store a new session; False if its sid is taken."""
         made: bool = await self._master.call(self._target.create, draft, budget=budget)
-        if made:
-            await self._spread(draft)
+        if made and self._others.guards:
+            await self._others.write(draft)
         return made
 
     def commit(
@@ -262,14 +252,12 @@ class FanOut:
             saving = call(self._leased.commit, draft, token, release, seconds, budget=budget)
         else:
             saving = call(self._target.save, draft, budget=budget)
-        return self._save_then_spread(saving, copy or draft) if self._others else saving
+        return self._save_in_all(saving, copy or draft) if self._others.guards else saving
 
-    async def _save_then_spread(
-        self, saving: Coroutine[Any, Any, Outcome], draft: Draft
-    ) -> Outcome:
+    async def _save_in_all(self, saving: Coroutine[Any, Any, Outcome], draft: Draft) -> Outcome:
         outcome = await saving
         if outcome is SAVED:
-            await self._spread(draft)
+            await self._others.write(draft)
         return outcome
 
     async def records_of(self, name: str, user_key: str, budget: Budget) -> list[Record]:
@@ -292,15 +280,9 @@ class FanOut:
             raise SessionStoreError("the master interface has no index of users")
         admit = self._indexed.admit
         admission = await self._master.call(admit, draft, token, limit, seconds, budget=budget)
-        if admission.outcome is Outcome.SAVED:
-            await self._spread(copy or draft)
-            await asyncio.gather(
-                *(
-                    self._bury_or_retry(guard, draft.name, sid)
-                    for guard in self._others
-                    for sid in admission.ended
-                )
-            )
+        if admission.outcome is SAVED and self._others.guards:
+            await self._others.write(copy or draft)
+            await self._others.end(draft.name, admission.ended)
         return admission
 
     async def touch(self, name: str, sid: str, version: int, ttl: float, budget: Budget) -> bool:
@@ -308,15 +290,9 @@ class FanOut:
         touched: bool = await self._master.call(
             self._target.touch, name, sid, version, ttl, budget=budget
         )
-        if not touched:
-            return False
-        await self._each(
-            [
-                guard.call(guard.interface.touch, name, sid, version, ttl, budget=_one())
-                for guard in self._others
-            ]
-        )
-        return True
+        if touched and self._others.guards:
+            await self._others.touch(name, sid, version, ttl)
+        return touched
 
     async def delete(self, name: str, sid: str, budget: Budget) -> bool:
         """End a session everywhere, whoever holds its lease.
@@ -325,57 +301,9 @@ class FanOut:
         since a logout that did not happen must not be claimed.
         """
         existed: bool = await self._master.call(self._target.delete, name, sid, budget=budget)
-        if self._others:
-            await asyncio.gather(*(self._bury_or_retry(each, name, sid) for each in self._others))
+        if self._others.guards:
+            await self._others.end(name, [sid])
         return existed
-
-    async def _bury_or_retry(self, guard: Guard, name: str, sid: str) -> None:
-        try:
-            await self._bury(guard, name, sid)
-        except SessionStoreError:
-            if len(self._background) < MAX_RETRIES_UNDER_WAY:
-                self._background.spawn(self._bury_later(guard, name, sid))
-            else:
-                _tell_left(guard, name, sid)
-
-    async def _spread(self, draft: Draft) -> None:
-        if self._others:
-            await self._each([_apply(guard, draft) for guard in self._others])
-
-    async def _each(self, calls: Sequence[Call]) -> None:
-        """Run calls to the others at once; report failures after all have been tried."""
-        if not calls:
-            return
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        failure: BaseException | None = None
-        for result in results:
-            if isinstance(result, BaseException):
-                failure = result
-        if failure is not None and self._on_error == "raise":
-            raise failure
-
-    async def _bury(self, guard: Guard, name: str, sid: str) -> None:
-        if isinstance(guard, BoundGuard):
-            await guard.call(guard.interface.delete, name, sid, budget=_one())
-        else:
-            await _apply(guard, Draft.tombstone(name, sid, TOMBSTONE_SECONDS))
-
-    async def _bury_later(self, guard: Guard, name: str, sid: str) -> None:
-        try:
-            for pause in RETRY_PAUSES:
-                await asyncio.sleep(pause)
-                with suppress(SessionStoreError):
-                    await self._bury(guard, name, sid)
-                    return
-        except asyncio.CancelledError:
-            _tell_left(guard, name, sid)  # the server stops
-            raise
-        _tell_left(guard, name, sid)
-
-
-def _tell_left(guard: Guard, name: str, sid: str) -> None:
-    """Tell the operator, who may have to end it by hand if that interface is ever the master."""
-    logger.error("%s: %s still holds a session that has ended: sid=%s", name, guard.label, sid)
 
 
 def _suffix(place: int) -> str:
@@ -385,22 +313,3 @@ def _suffix(place: int) -> str:
         place: 0 for the master, then the others in their order.
     """
     return "" if place == 0 else "_data" if place == 1 else f"_data{place}"
-
-
-async def _apply(guard: Guard, draft: Draft) -> None:
-    """Bring one of the others up to `draft`, unless it has something newer already.
-
-    Two writers may meet here; whoever finds the record missing and then taken looks again.
-    """
-    interface, budget = guard.interface, _one()
-    if await guard.call(interface.save, draft, budget=budget) is not Outcome.GONE:
-        return
-    if draft.payload is None:
-        return  # nothing to make it from; the next real write brings it
-    if not await guard.call(interface.create, draft, budget=budget):
-        await guard.call(interface.save, draft, budget=budget)
-
-
-def _one() -> Budget:
-    """Return the budget of one call to one of the others; they do not spend the request's."""
-    return Budget(OTHER_SECONDS)

@@ -19,10 +19,11 @@ from sanic_cookies.background import Background
 from sanic_cookies.cookies import MAX_COOKIE_BYTES
 from sanic_cookies.errors import SessionStoreError
 from sanic_cookies.interfaces import InCookieEncrypted, InMemory, Redis
-from sanic_cookies.interfaces import fan_out as fan_outs
+from sanic_cookies.interfaces import others as followers
 from sanic_cookies.interfaces.bound import BoundFanOut
-from sanic_cookies.interfaces.fan_out import FanOut, OnError
+from sanic_cookies.interfaces.fan_out import FanOut
 from sanic_cookies.interfaces.guard import Budget
+from sanic_cookies.interfaces.others import OnError
 from sanic_cookies.record import TOMBSTONE_VERSION, Draft, Granted, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
 from servers import HOST, RedisServer
@@ -370,7 +371,7 @@ async def test_what_another_still_holds_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A delete that is not repeated to its end, or not at all, leaves a line that names it."""
-    monkeypatch.setattr(fan_outs, "MAX_RETRIES_UNDER_WAY", most)
+    monkeypatch.setattr(followers, "MAX_RETRIES_UNDER_WAY", most)
     background, draft = Background(), new_draft()
     fan = FanOut(InMemory(), [far], timeout=2, on_error="log", background=background)
     await fan.create(draft, budget())
