@@ -322,6 +322,17 @@ async def test_one_login_too_many_is_refused(indexed: Interface, user: str) -> N
         await close([*browsers, late])
 
 
+async def test_a_login_under_a_limit_keeps_nobody_waiting(indexed: Interface, user: str) -> None:
+    """The write that counts a user's sessions keeps the lease; the block gives it back."""
+    app = make(indexed, max_sessions=2)
+    async with serve(app) as url, Browser(url) as browser:
+        for _ in range(3):
+            assert (await browser.get(f"/login/{user}")).status_code == 200
+
+        stats = app.ctx.auth_session.stats()
+        assert (stats["blocks"], stats["lock_waits"]) == (2, 0)
+
+
 async def test_a_changed_stamp_leaves_room(indexed: Interface, user: str) -> None:
     """Who gets a new password is not kept out by logins with the former one, which are ended."""
     stamp = "first"
