@@ -61,9 +61,10 @@ class _WithSessions(Request):
         route = self.route
         # What Sanic runs between here and the sending.
         others = (route and route.extra.response_middleware) or self.app.response_middleware
-        if self._exchange is None and (others or self._sessions.saves_untouched):
-            self.ctx  # noqa: B018 - one of them may be the first to look at a session
         exchange = self._exchange
+        if exchange is None and (others or self._sessions.saves_untouched):
+            self.ctx  # noqa: B018 - one of them may be the first to look at a session
+            exchange = self._exchange
         if exchange is None:
             if getattr(response, "headers", None):
                 drop_cookies(response)  # a shared response has nobody else's on it
