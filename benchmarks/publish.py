@@ -192,17 +192,23 @@ def take_over(folder: Path) -> str | None:
         Why the times stay those of before; None if they do not.
     """
     latest = folder / "latest.json"
-    doubt = typical_doubt(json.loads(latest.read_text())) if latest.exists() else 0.0
-    is_steady = doubt <= MOST_DOUBT
+    refused = _refused(json.loads(latest.read_text())) if latest.exists() else None
     for name, target in FILES.items():
-        if (is_steady or name in COUNTED) and (folder / f"{name}.json").exists():
+        if (refused is None or name in COUNTED) and (folder / f"{name}.json").exists():
             shutil.copyfile(folder / f"{name}.json", folder / target)
-    if is_steady:
-        return None
-    return (
-        f"what a route is of bare is known to within {doubt:.1%} of itself only, "
-        f"and nothing above {MOST_DOUBT:.0%} is published"
-    )
+    return refused
+
+
+def _refused(run: Results) -> str | None:
+    """Return why the times of a run are not published."""
+    if run["dropped"]:
+        return f"{', '.join(run['dropped'])} was left out, so others look better than they are"
+    if (doubt := typical_doubt(run)) > MOST_DOUBT:
+        return (
+            f"what a route is of bare is known to within {doubt:.1%} of itself only, "
+            f"and nothing above {MOST_DOUBT:.0%} is published"
+        )
+    return None
 
 
 def main() -> None:
@@ -220,7 +226,7 @@ def main() -> None:
         page.write_text(filled(page.read_text(), published(picture)))
     print(f"written: {CHART.relative_to(ROOT)}, {', '.join(PAGES)}")
     if refused is not None:
-        sys.exit(f"the times stay those of before: {refused}; measure again on a quieter machine")
+        sys.exit(f"the times stay those of before: {refused}; measure again")
 
 
 if __name__ == "__main__":

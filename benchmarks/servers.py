@@ -21,7 +21,7 @@ sys.path.append(str(ROOT / "tests"))
 from servers import PostgresServer, RedisServer, free_port
 
 START_SECONDS = 60.0
-
+_GIVEN: set[int] = set()  # ports of the servers of this run
 
 UNSAFE = ("fsync=off", "full_page_writes=off")
 
@@ -41,13 +41,21 @@ def stores(wanted: set[str]) -> Iterator[dict[str, str]]:
         yield {name: given[name] or stack.enter_context(own[name]()).url for name in sorted(wanted)}
 
 
+def _port_of_its_own() -> int:
+    """Return a port that no other server of this run was given: many start at once."""
+    while (port := free_port()) in _GIVEN:
+        pass
+    _GIVEN.add(port)
+    return port
+
+
 class Server:
     """An app that is served by one process on the core of the servers."""
 
     def __init__(self, system: System, url: str, cores: Cores) -> None:
         """Start it; `ready` must be awaited before use."""
         self.system = system
-        self.port = free_port()
+        self.port = _port_of_its_own()
         command = [python(system.env), "-m", f"benchmarks.peers.{system.module}"]
         command += ["--port", str(self.port), "--store", system.store, "--url", url]
         command += ["--preload"] * system.preload
