@@ -110,7 +110,7 @@ def summary(results: Results) -> list[list[str]]:
             [
                 name,
                 *(f"{each.of_bare:.2f}" for each in routes),
-                *(f"{each.added_us:.0f}" for each in routes),
+                *(f"{round(each.added_us)}" for each in routes),
                 f"{found.lost:.0%}" if found else "-",
             ]
         )

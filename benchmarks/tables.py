@@ -40,7 +40,7 @@ def _row(results: Results, system: System) -> list[str]:
         return [system.label, rate, *[NONE] * (len(HEAD) - 2)]
     cells = [system.label]
     cells += [f"{routes[path].of_bare:.2f}" if path in routes else NONE for path in PATHS]
-    cells += [f"{routes[path].added_us:.0f}" if path in routes else NONE for path in PATHS]
+    cells += [f"{round(routes[path].added_us)}" if path in routes else NONE for path in PATHS]
     for path in PATHS[1:]:
         added = routes[path].latency_us if path in routes else None
         cells.append(NONE if added is None else f"{added / 1e3:.2f}")

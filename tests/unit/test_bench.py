@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench_run import a_run, latencies, samples
+from bench_run import BARE, a_run, latencies, samples
 from benchmarks import chart, parts, publish, servers, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import bare_us, busiest, doubt, hot, lost, measured, route, typical_doubt
@@ -173,6 +173,8 @@ def test_a_table_has_a_row_for_each_system() -> None:
     assert body[1][1:] == (
         ["0.99", "0.60", "0.50", "1", "40", "50", "0.10", "0.20", "1", "2", "3,300", "0%"]
     )
+    run["load"]["ours-redis"]["untouched"] = samples(*((rate, cpu - 0.1) for rate, cpu in BARE))
+    assert tables.rows(run)[1][4] == "0"  # a little less than nothing is nothing
     lines = tables.markdown(tables.HEAD, body).splitlines()
     assert {line.count("|") for line in lines} == {len(tables.HEAD) + 1}
     assert len({len(line) for line in tables.plain(tables.HEAD, body).splitlines()}) == 1
