@@ -80,11 +80,10 @@ class Slow(InMemory):
         return await super().save(draft)
 
 
-@pytest.mark.parametrize(("change", "left"), CHANGES)
-async def test_a_change_while_another_task_leaves_its_block(
-    change: Callable[[SessionDict], None], left: dict[str, int]
+async def beside_a_leaving_block(
+    act: Callable[[SessionDict], object], left: dict[str, int]
 ) -> None:
-    """What one task changes while another one's block is being stored is saved after it."""
+    """Have one task act while another one's block is being stored; see what is stored then."""
     slow = Slow()
 
     async def block(sess: SessionDict) -> None:
@@ -95,7 +94,7 @@ async def test_a_change_while_another_task_leaves_its_block(
         other = asyncio.create_task(block(sess))
         await slow.saving.wait()
         assert sess["b"] == 1
-        change(sess)
+        act(sess)
         slow.go.set()
         await other
 
@@ -105,26 +104,22 @@ async def test_a_change_while_another_task_leaves_its_block(
         assert await lab.stored() == {**left, "b": 1}
 
 
+@pytest.mark.parametrize(("change", "left"), CHANGES)
+async def test_a_change_while_another_task_leaves_its_block(
+    change: Callable[[SessionDict], None], left: dict[str, int]
+) -> None:
+    """What one task changes while another one's block is being stored is saved after it."""
+    await beside_a_leaving_block(change, left)
+
+
 async def test_a_deletion_of_what_is_not_there() -> None:
     """A key that is not there cannot be deleted, while another task waits or not."""
-    slow = Slow()
 
-    async def block(sess: SessionDict) -> None:
-        async with sess:
-            sess["b"] = 1
-
-    async def body(sess: SessionDict) -> None:
-        other = asyncio.create_task(block(sess))
-        await slow.saving.wait()
+    def delete(sess: SessionDict) -> None:
         with pytest.raises(KeyError):
             del sess["a"]
-        slow.go.set()
-        await other
 
-    async with Lab(slow, warn_lock=False) as lab:
-        await lab.put(n=0)
-        await lab.do(body)
-        assert await lab.stored() == {"n": 0, "b": 1}
+    await beside_a_leaving_block(delete, {"n": 0})
 
 
 async def test_save_waits_for_another_tasks_block(master: Any) -> None:
