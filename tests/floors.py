@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
-import asyncpg
 from redis.asyncio import Redis
+
+from stores import connected
 
 
 class Kept(NamedTuple):
@@ -99,13 +100,3 @@ async def beside(url: str) -> AsyncIterator[Beside]:
     else:
         async with connected(url) as connection:
             yield InPostgres(connection)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Any]:
-    """Give a connection to Postgres."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
 
+import asyncpg
+
 from sanic_cookies.interfaces import AsyncPG, InCookieEncrypted
 from sanic_cookies.record import Draft, Outcome, Record
 
@@ -81,3 +83,13 @@ class CookieJar:
         if bound.value is not None:
             self.cookies[name] = bound.value
         return answer
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """Give a connection to Postgres that is not ours."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()

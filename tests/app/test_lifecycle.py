@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from sanic_cookies import (
     SessionInterrupted,
 )
 from sanic_cookies.interfaces.postgres import interface
+from stores import connected
 
 DAY = 24 * 3600
 
@@ -368,16 +367,6 @@ async def test_exists(shared_master: Any) -> None:
         await lab.do(destroy)
 
         assert not await lab.session.exists(sid)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Any]:
-    """Give a connection of somebody else."""
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def test_clear_expired() -> None:
