@@ -239,7 +239,7 @@ class SessionDict(SessionEnding):
         self._let_go()
         self._undestroyed = self._once_stored = None
         self._content = None
-        self._rotate = self._renew = self._logged_in = False
+        self._rotate = self._renew = self._logged_in = self._ousted = False
         self._leave_gate()
 
     def _roll_back(self) -> None:
@@ -274,6 +274,7 @@ class SessionDict(SessionEnding):
             self._credential = None
         content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
+        self._ousted = False
 
     def amend(self, identity: Identity, *, rotate: bool = True) -> None:
         """Put what is now known of the same login into the session; call it inside a block.

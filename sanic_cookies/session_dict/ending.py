@@ -53,6 +53,8 @@ class SessionEnding(SessionWriter):
         """End this session now, without waiting for its lock; True if there was one.
 
         What was written into it and not stored yet is dropped too, an open block's part included.
+        What the open block of another task writes from now on is refused (`SessionInterrupted`): it
+        was meant for this session, so it begins no other one.
 
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
@@ -68,6 +70,7 @@ class SessionEnding(SessionWriter):
             self._ended(sid)
             ended = True
         self._drop_changes()
+        self._ousted = self._owner not in (None, asyncio.current_task())
         return ended
 
     async def _outlast(self) -> None:

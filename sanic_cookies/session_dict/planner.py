@@ -38,7 +38,7 @@ class SessionPlanner(SessionLocker):
         rotate, renew = self._rotate or periodic, asked or self._touch_due(span, age)
         if not changed and self._exchange.begun and self._in_cookie:
             renew = self._rotate  # a touch would need a cookie, and is not worth an error
-        ended, expired = self._status is DEAD, span.ttl <= 0
+        ended, expired = self._status is DEAD or self._ousted, span.ttl <= 0
         act = decide(exists, ended, empty, expired, changed, rotate, renew)
         if act is not NOTHING and self._hold is not None and self._hold.lost:
             raise self._lost("lease or max_hold were over before the block ended")

@@ -15,7 +15,7 @@ from sanic.exceptions import SanicException
 from auth_lab import AuthLab, Pause
 from harness import set_cookies
 from proxy import ToxicProxy
-from sanic_cookies import Redis, SessionInterrupted, SessionStoreError
+from sanic_cookies import Redis, SessionDict, SessionInterrupted, SessionStoreError
 
 
 @pytest.fixture
@@ -208,6 +208,61 @@ async def test_a_block_begins_anew_after_a_logout(lab: AuthLab) -> None:
     assert await lab.data() == {"after": 1}
     assert lab.browser.cookies != thief.cookies
     assert await lab.data(thief) == {}
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["leaves", "saves"])
+async def test_a_logout_beside_another_tasks_block(lab: AuthLab, keeps: bool) -> None:
+    """What another task's open block writes after a logout is refused; it begins no new session."""
+    pause = Pause()
+
+    async def block(sess: SessionDict) -> None:
+        async with sess:
+            await pause.wait()
+            sess["late"] = 1
+            if keeps:
+                await sess.save()
+
+    async def body(request: Request) -> None:
+        sess = request.ctx.auth_session
+        other = asyncio.create_task(block(sess))
+        await pause.reached.wait()
+        await lab.auth.logout_user(request)
+        pause.resume.set()
+        with pytest.raises(SessionInterrupted):
+            await other
+
+    await lab.login("ann")
+    response = await lab.visit(body)
+    assert response.status_code == 200, lab.errors
+    assert lab.browser.cookies == {}
+
+
+async def test_a_block_after_one_that_a_logout_has_cut_off(lab: AuthLab) -> None:
+    """The refusal is for the block that was open: the next one, and a login in it, begin anew."""
+    pause = Pause()
+
+    async def block(request: Request, user: str | None) -> None:
+        async with request.ctx.auth_session as sess:
+            await pause.wait()
+            if user is not None:
+                await lab.auth.login_user(request, user)
+            sess["late"] = 1
+
+    async def body(request: Request, user: str | None = None) -> None:
+        other = asyncio.create_task(block(request, user))
+        await pause.reached.wait()
+        await lab.auth.logout_user(request)
+        pause.resume.set()
+        await asyncio.gather(other, return_exceptions=True)
+        async with request.ctx.auth_session as sess:
+            sess["bye"] = True
+
+    await lab.login("ann")
+    await lab.do(body)
+    assert await lab.data() == {"bye": True}
+    pause = Pause()
+    await lab.do(lambda request: body(request, "bob"))
+    assert await lab.data() == {"bye": True, "late": 1, "current_user": "bob"}
 
 
 async def test_a_logout_is_not_rolled_back(lab: AuthLab) -> None:
