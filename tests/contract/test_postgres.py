@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
@@ -85,6 +86,24 @@ async def test_create_table_twice(interface: AsyncPG, database: Connection, name
 
     assert await columns(database, name) == before
     assert await interface.fetch(draft.name, draft.sid) is not None
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_the_table_is_made_by_all_at_once(
+    database: Connection, database_url: str, old: bool
+) -> None:
+    """Workers that start together may each make the table, or upgrade it: none of them fails."""
+    for _ in range(5):
+        async with table(database) as name, AsyncExitStack() as open_ones:
+            if old:
+                await make_old_table(database, name)
+            stores = [AsyncPG(database_url, table=name, min_size=1) for _ in range(6)]
+            for store in stores:
+                await open_ones.enter_async_context(opened(store))
+            changes = (each.upgrade_table() if old else each.create_table() for each in stores)
+            await asyncio.gather(*changes)
+            draft = new_draft()
+            assert await stores[0].create(draft)
 
 
 @pytest.mark.parametrize(

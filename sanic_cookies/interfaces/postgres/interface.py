@@ -131,12 +131,12 @@ class AsyncPG:
         await self._pool.close()
 
     async def create_table(self) -> None:
-        """Make the table and its indexes unless they are there.
+        """Make the table and its indexes unless they are there; workers may all do so at once.
 
         Raises:
             asyncpg.PostgresError: The server refuses it; OSError if there is none.
         """
-        await (await self._pool.connected()).execute(sql("create_table", self._table))
+        await self._change_table("create_table")
 
     async def upgrade_table(self) -> None:
         """Turn a table of the older library, made by hand, into ours; its rows are kept.
@@ -146,9 +146,7 @@ class AsyncPG:
         Raises:
             asyncpg.PostgresError: The server refuses it; OSError if there is none.
         """
-        pool = await self._pool.connected()
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(sql("upgrade_table", self._table))
+        await self._change_table("upgrade_table")
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
@@ -306,6 +304,12 @@ class AsyncPG:
     async def census(self, name: str | None = None) -> Census:
         """See `SupportsInspection.census`."""
         return Census(**await self._row("census", name, TOMBSTONE_VERSION))
+
+    async def _change_table(self, statement: str) -> None:
+        pool = await self._pool.connected()
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(sql("lock_table", self._table))
+            await connection.execute(sql(statement, self._table))
 
     def _asker(self, draft: Draft) -> Callable[[str, tuple[Any, ...]], Awaitable[Any]]:
         """Return how to commit; the joined statement has no place for a new secret."""
