@@ -40,8 +40,9 @@ class FreshLogins(LoadedUsers):
 
         Raises:
             SessionStoreError: The store failed.
+            SessionConfigError: `within` is no time, or not more than 0.
         """
-        seconds = seconds_of("within", within)
+        seconds = seconds_of("within", within, served=True)
         if await self.current_user(request) is None:
             return False
         sess = self.of(request)

@@ -83,13 +83,21 @@ class Rule:
             seconds_of("fresh", self.fresh)
 
 
-def seconds_of(name: str, value: Seconds) -> float:
+def seconds_of(name: str, value: Seconds, *, served: bool = False) -> float:
     """Return an argument as seconds.
+
+    Args:
+        name: The argument's.
+        value: What was given.
+        served: It was given in a request, whose answer is not to tell of arguments.
 
     Raises:
         SessionConfigError: It is none, or not more than 0.
     """
-    return Options({name: value}, {}, "", {name}).seconds(name, FRESH)
+    try:
+        return Options({name: value}, {}, "", {name}).seconds(name, FRESH)
+    except SessionConfigError as error:
+        raise SessionConfigError(error.detail, served=served) from None
 
 
 Find = Callable[[Request], Gate]

@@ -16,7 +16,7 @@ from ..session import AnyInterface
 from ..settings import DAY, Options, Seconds, SessionOptions
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
-from .guards import NoAuthHandler
+from .guards import NoAuthHandler, seconds_of
 from .judgement import UserLoader
 from .site_data import ClearSiteData, site_data
 from .stamps import SessionStamp
@@ -148,13 +148,14 @@ class AuthSession(Gatekeeper):
         Raises:
             TypeError: `user` is None.
             ValueError: `user_loader` does not know the user.
+            SessionConfigError: `duration` is no time, or not more than 0.
             ResponseStarted: The response has begun, so no cookie can be set.
         """
         if user is None:
             raise TypeError("login_user() needs a user; None means nobody")
         limit = self.remember_expiry if remember_me else self.settings.policy.absolute
         if duration is not None:
-            seconds = Options({"duration": duration}, {}, "", {"duration"}).seconds("duration", 0)
+            seconds = seconds_of("duration", duration, served=True)
             limit = seconds if limit is None else min(limit, seconds)
         loaded, stamp = await self._recognise(user)
         sess = self.of(request)

@@ -376,6 +376,14 @@ def test_a_time_that_cannot_be(within: Any) -> None:
             make()
 
 
+async def test_a_time_that_cannot_be_in_a_request() -> None:
+    """Where it is asked for in a request, the client learns nothing of it."""
+    async with AuthLab(None) as lab:
+        response = await lab.visit(lambda request: lab.auth.is_fresh(request, "60"))
+        assert "within must be seconds" in lab.errors[0].detail
+        assert (response.status_code, "within" in response.text) == (500, False)
+
+
 @pytest.mark.parametrize("within", ["60", None, type])
 def test_what_is_neither_time_nor_handler(within: Any) -> None:
     """What can be neither a time nor a handler is refused, never taken for no guard."""
