@@ -6,6 +6,7 @@ Law: whoever asks for the user gets the same answer throughout a request.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from ..settings import Options
 from ..wiring import Wiring, may_preload
 from . import stamps
 from .judgement import GONE, JudgedUsers
+
+logger = logging.getLogger("sanic_cookies")
 
 
 @dataclass(slots=True)
@@ -160,6 +163,7 @@ class LoadedUsers(JudgedUsers):
             return
         known = self._known_of(request)
         known.identity, known.user, known.is_known = identity, user, True
+        self.of(request).doubt(None)
         if self.loaded_name is not None:
             if isinstance(getattr(request.ctx, self.loaded_name, None), SessionDict):
                 raise SessionConfigError("user_name is the name of a session", served=True)
@@ -192,9 +196,17 @@ class LoadedUsers(JudgedUsers):
         return user
 
     async def _load_early(self, request: Request) -> None:
-        """Load the user before the handler, wherever the session is read before it."""
-        if self.settings.preload and may_preload(request):
-            try:
-                await self.current_user(request)
-            except SessionStoreError:
-                return  # raised to whoever asks; the route may do without
+        """Load the user before the handler, wherever the session is read before it.
+
+        A failure is raised to whoever asks for the user: the route may do without, as a logout.
+        """
+        if not (self.settings.preload and may_preload(request)):
+            return
+        try:
+            await self.current_user(request)
+        except SessionConfigError:
+            raise  # a mistake, which is to show at once
+        except Exception as error:
+            self.of(request).doubt(error)
+            if not isinstance(error, SessionStoreError):
+                logger.exception("%s: the user could not be loaded before the handler", self.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import content as contents
-from ..content import Content
+from ..content import Content, Identity
 from ..errors import ResponseStarted, SessionError, SessionNotLoaded
 from ..exchange import Exchange
 from ..token import Credential, Token
@@ -66,9 +66,10 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         content = self._reading()
         if key == auth_key:
             # Only login_user() sets it: a value written under this key is never read back here.
-            if content.identity is None:
+            identity = self._vouched(content)
+            if identity is None:
                 raise KeyError(key)
-            return content.identity.user
+            return identity.user
         return content.data[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -98,7 +99,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         """Go through the keys; an `AuthSession`'s `auth_key` among them while logged in."""
         content, auth_key = self._reading(), self._runtime.settings.auth_key
-        if content.identity is not None and auth_key is not None:
+        if auth_key is not None and self._vouched(content) is not None:
             yield auth_key
         for key in content.data:
             if key != auth_key:
@@ -115,7 +116,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
             return True
         content = self._reading()
         if key == auth_key:
-            return content.identity is not None
+            return self._vouched(content) is not None
         return key in content.data
 
     def clear(self) -> None:
@@ -219,7 +220,17 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         else:
             content.extra[name] = value
 
+    def doubt(self, why: Exception | None) -> None:
+        """Give `why` to who looks for the user here; None as soon as the login holds again."""
+        self._doubt = why
+
     # Underneath.
+
+    def _vouched(self, content: Content) -> Identity | None:
+        """Return who is logged in; nobody is shown whose login may not hold any more."""
+        if content.identity is not None and self._doubt is not None:
+            raise self._doubt
+        return content.identity
 
     def _live(self) -> bool:
         return self._status is LIVE

@@ -47,8 +47,8 @@ class SessionReader(SessionLifetime):
         if auth_key is None:
             return MappingProxyType(content.data)
         view = {key: value for key, value in content.data.items() if key != auth_key}
-        if content.identity is not None:
-            view[auth_key] = content.identity.user
+        if (identity := self._vouched(content)) is not None:
+            view[auth_key] = identity.user
         return MappingProxyType(view)
 
     async def identity(self) -> Identity | None:

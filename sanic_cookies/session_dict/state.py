@@ -56,6 +56,7 @@ class SessionState:
         "_credential",
         "_doomed",
         "_doomed_before",
+        "_doubt",
         "_exchange",
         "_failure",
         "_gate",
@@ -104,6 +105,7 @@ class SessionState:
         self._read_at = 0.0  # monotonic seconds at which the record's `now` was right
         self._payload = b""
         self._peeked: tuple[bytes, Content] | None = None
+        self._doubt: Exception | None = None  # why nobody knows whether its login still holds
 
         # What the handler works on, and what it has done without the lock.
         self._content: Content | None = None

@@ -227,6 +227,52 @@ async def test_a_loader_that_fails_lets_nobody_in(users: Users) -> None:
         assert await lab.do(name_in_ctx) == "ann"
 
 
+async def test_a_loader_that_fails_concerns_those_who_ask(users: Users) -> None:
+    """Routes that need no user go on, a logout too; who looks for one gets the loader's error."""
+
+    async def nothing(request: Request) -> bool:
+        return hasattr(request.ctx, "user")
+
+    async def peek(request: Request) -> Any:
+        return (await request.ctx.auth_session.peek())["current_user"]
+
+    async def read(request: Request) -> Any:
+        async with request.ctx.auth_session as sess:
+            return sess["current_user"]
+
+    async def look(request: Request) -> Any:
+        async with request.ctx.auth_session as sess:
+            return "current_user" in sess
+
+    async def go_through(request: Request) -> Any:
+        async with request.ctx.auth_session as sess:
+            return list(sess)
+
+    async def cart(request: Request) -> Any:
+        async with request.ctx.auth_session as sess:
+            return sess["cart"]
+
+    async with AuthLab(None, user_loader=users.load) as lab:
+        await lab.login(1)
+        await lab.write(cart=1)
+        ann = users.rows[1]
+        users.rows = None  # type: ignore[assignment]
+        for ask in (lab.auth.current_user, peek, read, look, go_through):
+            with pytest.raises(AttributeError, match="get"):
+                await lab.do(ask)
+        assert await lab.do(nothing) is False
+        assert await lab.do(cart) == 1
+
+        async def ask_again(request: Request) -> Any:
+            users.rows = {1: ann}
+            return [(await lab.auth.current_user(request)).name, await peek(request)]
+
+        assert await lab.do(ask_again) == ["ann", 1]
+        users.rows = None  # type: ignore[assignment]
+        assert (await lab.logout()).status_code == 200
+        assert lab.browser.cookies == {}
+
+
 async def test_a_loader_that_asks_for_the_user() -> None:
     """A loader that asks for what it is to load is a clear error, and never hangs."""
 
