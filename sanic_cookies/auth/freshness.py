@@ -1,9 +1,10 @@
 """When a user has last proved who they are, for what asks for more than a session (ASVS 7.5.1).
 
-A remembered login comes back with the next run of the browser, whoever sits before it then. So a
-second cookie goes with it that ends with the browser: without it the login is not fresh, however
-young. Its value is random, and the record keeps a hash: who copies the remembered cookie from a
-disk cannot make it up. It stands with the rest of the session, so it costs no round trip.
+A login whose cookie outlives the browser, as a remembered one's does, comes back with its next run,
+whoever sits before it then. So a second cookie goes with it that ends with the browser: without it
+the login is not fresh, however young. Its value is random, and the record keeps a hash: who copies
+the cookie that lasts from a disk cannot make it up. It stands with the rest of the session, so it
+costs no round trip.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class FreshLogins(LoadedUsers):
         identity = await sess.identity()
         if identity is None or sess.age - identity.confirmed >= seconds:
             return False
-        return not identity.remembered or self._in_same_run(request, await sess.kept(RUN))
+        return not self._lasts(identity) or self._in_same_run(request, await sess.kept(RUN))
 
     async def confirm_login(self, request: Request) -> None:
         """Note that the user has just proved who they are; the session gets a new token.
@@ -84,14 +85,14 @@ class FreshLogins(LoadedUsers):
     def _begin_run(
         self, request: Request, identity: Identity, tell: Callable[[], object] | None = None
     ) -> None:
-        """Bind a remembered login to this run of the browser; called in the block that stores it.
+        """Bind a login that lasts to this run of the browser; called in the block that stores it.
 
         Args:
             request: The request.
             identity: The login.
             tell: Called, too, once it is stored.
         """
-        sess, value = self.of(request), token_urlsafe(32) if identity.remembered else ""
+        sess, value = self.of(request), token_urlsafe(32) if self._lasts(identity) else ""
         sess.keep(RUN, _digest(value) if value else None)
         setattr(request.ctx, self._run_name, value)
 
@@ -110,6 +111,12 @@ class FreshLogins(LoadedUsers):
             exchange.send(spec, value, None, SUFFIX)
 
     # Underneath.
+
+    def _lasts(self, identity: Identity) -> bool:
+        """Say whether the cookie of a login outlives the browser."""
+        if identity.persistent is None:
+            return self.settings.policy.persistent
+        return identity.persistent
 
     @property
     def _run_name(self) -> str:

@@ -197,10 +197,11 @@ async def test_confirming_needs_a_cookie(master: Any) -> None:
 # A remembered login.
 
 
-async def test_a_remembered_login_is_not_fresh_in_another_run(master: Any) -> None:
-    """After the browser was closed a remembered login is a login, but not fresh, however young."""
-    async with guarded(AuthLab(master)) as lab:
-        response = await lab.login(remember_me=True)
+@pytest.mark.parametrize("by", ["login", "policy"])
+async def test_a_remembered_login_is_not_fresh_in_another_run(master: Any, by: str) -> None:
+    """A login whose cookie outlives the browser is not fresh in its next run, however young."""
+    async with guarded(AuthLab(master, session_cookie=by != "policy")) as lab:
+        response = await lab.login(remember_me=True if by == "login" else None)
         assert "Max-Age=" in login_cookie(response)
         [run] = [line for line in set_cookies(response) if line.startswith(f"{RUN}=")]
         assert "Max-Age" not in run
@@ -300,9 +301,12 @@ async def test_logout_takes_the_run_along(master: Any) -> None:
 
 
 async def test_a_login_that_is_not_remembered_has_no_companion(master: Any) -> None:
-    """Such a cookie ends with the browser anyway."""
+    """Such a cookie ends with the browser anyway, by the policy or by `remember_me=False`."""
     async with guarded(AuthLab(master)) as lab:
         assert len(set_cookies(await lab.login())) == 1
+        assert (await ask(lab)).text == "in"
+    async with guarded(AuthLab(master, session_cookie=False)) as lab:
+        assert len(set_cookies(await lab.login(remember_me=False))) == 1
         assert (await ask(lab)).text == "in"
 
 
