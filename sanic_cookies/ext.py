@@ -27,7 +27,8 @@ try:
     from sanic_ext.extensions.openapi.builders import OperationBuilder, OperationStore
 except ImportError as error:
     raise ImportError(
-        "sanic_cookies.ext needs sanic-ext and pydantic: pip install 'sanic-cookies[ext]'"
+        "sanic_cookies.ext needs sanic-ext and pydantic: pip install 'sanic-cookies[ext]'",
+        name=error.name,
     ) from error
 
 

@@ -19,7 +19,7 @@ try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError(
-        "metrics need prometheus_client: pip install 'sanic-cookies[metrics]'"
+        "metrics need prometheus_client: pip install 'sanic-cookies[metrics]'", name=error.name
     ) from error
 
 # From a tenth of what a local store takes to the longest wait for a lock (seconds).

@@ -162,6 +162,12 @@ class Wiring:
 
     async def _answer(self, request: Request, error: Exception) -> Any:
         """Return the response that raising `error` in the handler would have given."""
+        try:
+            raise error  # Sanic's log tells of the exception that is being handled
+        except Exception:  # noqa: BLE001 - it becomes the response
+            return await self._handle(request, error)
+
+    async def _handle(self, request: Request, error: Exception) -> Any:
         handler: Any = self.app.error_handler
         try:
             response = handler.response(request, error)

@@ -481,6 +481,14 @@ def test_the_environment_names_the_store(
     assert ask("stats", "--url", redis_url)[0] == 0
 
 
+def test_a_table_is_made_in_the_database(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`create-table` asks for DATABASE_URL alone, whatever else is set."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    assert "Give --url, or set DATABASE_URL\n" in ask("create-table")[2]
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1")
+    assert "postgresql://127.0.0.1:1: no answer" in ask("create-table")[2]
+
+
 # The doctor
 
 APP = """

@@ -81,7 +81,11 @@ def _finder(session_name: str) -> Callable[[Request], AuthSession]:
     def find(request: Request) -> AuthSession:
         auth = getattr(request.app.ctx, session_name, None)
         if not isinstance(auth, AuthSession):
-            raise SessionConfigError(f"app.ctx.{session_name} is no AuthSession", served=True)
+            raise SessionConfigError(
+                f"app.ctx.{session_name} is no AuthSession: attach one of this name to the app, or "
+                "give the guard the session_name of another",
+                served=True,
+            )
         return auth
 
     return find

@@ -256,9 +256,9 @@ def _text(given: str, most: int) -> str:
 
 def _limit(options: Options) -> Limit | None:
     """Return how many sessions a user may have, None for any number."""
-    if options.raw("max_sessions") is None:
-        return None
     action = options.text("on_max_sessions", "evict_oldest")
     if action not in ("evict_oldest", "refuse"):
         raise SessionConfigError("on_max_sessions must be 'evict_oldest' or 'refuse'")
+    if options.raw("max_sessions") is None:
+        return None
     return Limit(options.number("max_sessions", 1), evict=action == "evict_oldest")

@@ -58,7 +58,7 @@ async def opened(arguments: argparse.Namespace) -> AsyncIterator[AsyncPG | Redis
     Raises:
         Refusal: There is none, it does not answer, or it refuses what the block asks.
     """
-    url = _url(arguments.url)
+    url = _url(arguments)
     store = _store(url, arguments)
     try:
         yield store
@@ -81,14 +81,20 @@ def is_postgres(store: AsyncPG | Redis) -> bool:
     return hasattr(store, "create_table")
 
 
-def _url(given: str | None) -> str:
-    if given:
-        return given
-    found = [os.environ[name] for name in VARIABLES if os.environ.get(name)]
+def _may_be_redis(arguments: argparse.Namespace) -> bool:
+    """Whether the command has options for Redis; see `add_store_options`."""
+    return hasattr(arguments, "prefix")
+
+
+def _url(arguments: argparse.Namespace) -> str:
+    if arguments.url:
+        return str(arguments.url)
+    variables = VARIABLES if _may_be_redis(arguments) else VARIABLES[:1]
+    found = [os.environ[name] for name in variables if os.environ.get(name)]
     if not found:
-        raise Refusal(f"which store? Give --url, or set {' or '.join(VARIABLES)}")
+        raise Refusal(f"which store? Give --url, or set {' or '.join(variables)}")
     if len(found) > 1:
-        raise Refusal(f"which store? {' and '.join(VARIABLES)} are both set: give --url")
+        raise Refusal(f"which store? {' and '.join(variables)} are both set: give --url")
     return found[0]
 
 
@@ -101,13 +107,13 @@ def _store(url: str, arguments: argparse.Namespace) -> Any:
             # Behind a transaction pooler prepared statements of several commands would meet.
             options = {"max_size": 3, "statement_cache_size": 0}
             return AsyncPG(url, table=arguments.table, sweep_every=0, **options)
-        if scheme in REDIS and hasattr(arguments, "prefix"):
+        if scheme in REDIS and _may_be_redis(arguments):
             from ..interfaces.redis.interface import Redis
 
             return Redis(url, prefix=arguments.prefix)
     except ImportError as error:
         raise Refusal(str(error)) from error
-    kinds = "redis:// or postgresql://" if hasattr(arguments, "prefix") else "postgresql://"
+    kinds = "redis:// or postgresql://" if _may_be_redis(arguments) else "postgresql://"
     raise Refusal(f"the URL must begin with {kinds}")
 
 

@@ -12,7 +12,9 @@ from .logins import login_as
 try:
     import httpx
 except ImportError as error:  # pragma: no cover - tested in a process of its own
-    raise ImportError("Browser needs httpx: pip install 'sanic-cookies[testing]'") from error
+    raise ImportError(
+        "Browser needs httpx: pip install 'sanic-cookies[testing]'", name=error.name
+    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

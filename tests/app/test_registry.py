@@ -410,6 +410,7 @@ async def test_a_cookie_keeps_no_index() -> None:
         {"max_sessions": True},
         {"max_sessions": "3"},
         {"max_sessions": 3, "on_max_sessions": "other"},
+        {"on_max_sessions": "other"},
     ],
 )
 def test_limits_that_cannot_be(options: dict[str, Any]) -> None:

@@ -289,10 +289,14 @@ async def test_an_unlocked_change_waits_for_the_holder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "status"), [({1, 2}, 500), ("x" * 70_000, 500)], ids=["no JSON", "too large"]
+    ("value", "reason"),
+    [({1, 2}, "sess['n']: set would not be read back"), ("x" * 70_000, "allowed are 65536")],
+    ids=["no JSON", "too large"],
 )
-async def test_a_value_that_cannot_be_stored(master: Any, value: Any, status: int) -> None:
-    """An unlocked value that cannot be stored makes the response an error; the old one stays."""
+async def test_a_value_that_cannot_be_stored(
+    master: Any, value: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unlocked value that cannot be stored makes the response an error, and the log says why."""
 
     async def body(sess: SessionDict) -> None:
         sess["n"] = value
@@ -301,8 +305,9 @@ async def test_a_value_that_cannot_be_stored(master: Any, value: Any, status: in
         await lab.put(n=1)
         response = await lab.visit(body)
 
-        assert (response.status_code, set_cookies(response)) == (status, [])
+        assert (response.status_code, set_cookies(response)) == (500, [])
         assert await lab.stored() == {"n": 1}
+    assert reason in caplog.text
 
 
 async def test_a_merge_that_finds_the_lock_taken() -> None:

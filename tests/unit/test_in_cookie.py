@@ -131,9 +131,9 @@ def test_a_key_made_otherwise(key: str | bytes) -> None:
         InCookieEncrypted(key)
 
 
-@pytest.mark.parametrize("keys", [[], (), [None], [7], [[a_key()]]])
+@pytest.mark.parametrize("keys", [[], (), None, 7, [None], [7], [[a_key()]]])
 def test_no_key_is_an_error(keys: Any) -> None:
-    """An empty ring seals nothing, and what is no text is no key."""
+    """An empty ring seals nothing, and what is no text is no key, such as an unset variable."""
     with pytest.raises(SessionConfigError):
         InCookieEncrypted(keys)
 

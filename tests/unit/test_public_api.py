@@ -64,11 +64,11 @@ sys.meta_path.insert(0, NotInstalled())
 """
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python with `arguments` where the package is."""
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run this Python with `arguments`, by default where the package is."""
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -144,6 +144,16 @@ def test_an_interface_without_its_driver_names_the_extra(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")
     assert done.stderr.splitlines()[-1].endswith(f"pip install 'sanic-cookies[{extra}]'")
+
+
+def test_the_sanic_command_shows_which_driver_is_missing(tmp_path: Path) -> None:
+    """`sanic shop:app` ends with our error, not with one of its own."""
+    (tmp_path / "shop.py").write_text(f"{WITHOUT_DRIVERS}\nfrom sanic_cookies import AsyncPG")
+    done = run("-m", "sanic", "shop:app", "--single-process", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "TypeError" not in done.stderr
+    assert "pip install" in done.stderr
 
 
 def metadata() -> ConfigParser:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ...cookies import MAX_COOKIE_BYTES
-from ...errors import SessionConfigError, SessionTooLarge
+from ...errors import SessionTooLarge
 from ...record import Draft, Outcome, Record
 from ...token import Credential
 from ..base import Interface
-from .keys import checked
+from .keys import checked_keys
 from .revocations import Revocations
 from .sealed import SealedRecords
 from .seals import Cipher, Ring, checked_cipher
@@ -52,12 +52,9 @@ class InCookieEncrypted:
             clock: Epoch seconds; injected by tests.
 
         Raises:
-            SessionConfigError: A key is too short, no random bytes or a published one.
+            SessionConfigError: There is none, or it is too short, not random or a published one.
         """
-        keys = [key] if isinstance(key, str | bytes) else list(key)
-        if not keys:
-            raise SessionConfigError("InCookieEncrypted needs at least one key")
-        self._keys = [checked(each) for each in keys]
+        self._keys = checked_keys(key)
         self._cipher = checked_cipher(cipher)
         self._sealed: dict[tuple[str, str], SealedRecords] = {}
         self._clock = clock

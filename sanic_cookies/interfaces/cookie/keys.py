@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -16,10 +17,8 @@ from ...errors import SessionConfigError
 
 KEY_BYTES: Final = 32
 _LEAST_DISTINCT = 8
-_WANTED = (
-    f"a key must be {KEY_BYTES} random bytes in url-safe base64, with its padding: "
-    "sanic-cookies key makes one"
-)
+_MAKES = "sanic-cookies key makes one"
+_WANTED = f"a key must be {KEY_BYTES} random bytes in url-safe base64, with its padding: {_MAKES}"
 
 # Keys that examples have made famous; each stands in many public repositories.
 PUBLISHED = (
@@ -32,6 +31,19 @@ _PUBLISHED = frozenset(map(base64.urlsafe_b64decode, PUBLISHED))
 _WORDS = re.compile(r"secret|change|example|passwor|insecure|default|session|cookie", re.IGNORECASE)
 
 
+def checked_keys(given: object) -> list[bytes]:
+    """Return the bytes of a key, or of each in a list.
+
+    Raises:
+        SessionConfigError: There is none, or one of them is no key.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+        return [checked(given)]
+    if not given:
+        raise SessionConfigError("InCookieEncrypted needs at least one key")
+    return [checked(each) for each in given]
+
+
 def checked(key: object) -> bytes:
     """Return the bytes of a key.
 
@@ -42,7 +54,8 @@ def checked(key: object) -> bytes:
         SessionConfigError: It is something else, or nothing that is random or secret.
     """
     if not isinstance(key, str | bytes):
-        raise SessionConfigError(f"a key must be str or bytes, not {type(key).__name__}")
+        kind = type(key).__name__
+        raise SessionConfigError(f"a key must be str or bytes, not {kind}: {_MAKES}")
     try:
         raw = base64.b64decode(key, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -52,7 +65,7 @@ def checked(key: object) -> bytes:
     if raw in _PUBLISHED:
         raise SessionConfigError("this key is published: sanic-cookies key makes a new one")
     if _is_made_up(raw) or _is_typed(key if isinstance(key, str) else key.decode()):
-        raise SessionConfigError("this key is not random: sanic-cookies key makes one")
+        raise SessionConfigError(f"this key is not random: {_MAKES}")
     return raw
 
 

@@ -33,7 +33,7 @@ try:
     from .salted import NONCE, SALT, TAG, SaltedCiphers
 except ImportError as error:  # pragma: no cover - tested in a process of its own
     raise ImportError(
-        "InCookieEncrypted needs its driver: pip install 'sanic-cookies[cookie]'"
+        "InCookieEncrypted needs its driver: pip install 'sanic-cookies[cookie]'", name=error.name
     ) from error
 
 Cipher = Literal["aes-gcm", "fernet"]

@@ -17,7 +17,10 @@ from ...errors import SessionConfigError
 try:
     import asyncpg
 except ImportError as error:  # pragma: no cover - tested in a process of its own
-    raise ImportError("AsyncPG needs its driver: pip install 'sanic-cookies[postgres]'") from error
+    raise ImportError(
+        "AsyncPG needs its driver: pip install 'sanic-cookies[postgres]'",
+        name=error.name,  # `sanic` asks every ImportError of an app for it, and fails without
+    ) from error
 
 if TYPE_CHECKING:
     from asyncpg import Connection

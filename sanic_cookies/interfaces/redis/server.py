@@ -25,7 +25,9 @@ try:
     from .link import CONNECT_SECONDS
     from .wire import Transport, require_client, transport_of
 except ImportError as error:  # pragma: no cover - tested in a process of its own
-    raise ImportError("Redis needs its driver: pip install 'sanic-cookies[redis]'") from error
+    raise ImportError(
+        "Redis needs its driver: pip install 'sanic-cookies[redis]'", name=error.name
+    ) from error
 
 FAILURES = (RedisError, OSError)  # no answer, or one that refuses
 
