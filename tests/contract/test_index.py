@@ -135,6 +135,30 @@ async def test_the_oldest_goes_for_the_newest(store: SupportsIndex, user: str) -
     assert await sids(store, user) == [drafts[1].sid, drafts[2].sid, newest.sid]
 
 
+async def test_logins_that_would_end_each_other(stores: list[SupportsIndex], user: str) -> None:
+    """Two users who log in at once, each in the other's only session, never wait for each other.
+
+    Whoever comes first ends the other one's session, into which nobody logs in then.
+    """
+    alone, users = Limit(1, evict=True), (user, user + "2")
+    for _ in range(5):
+        drafts = [new_draft(user_key=each) for each in users]
+        for draft in drafts:
+            await stores[0].create(draft)
+        swapped = [following(drafts[1 - n], user_key=users[n], rotated=True) for n in (0, 1)]
+
+        admissions = await asyncio.gather(
+            *(stores[n].admit(swapped[n], None, alone) for n in (0, 1))
+        )
+
+        outcomes = [each.outcome for each in admissions]
+        assert {*outcomes} == {Outcome.SAVED, Outcome.GONE}
+        first = outcomes.index(Outcome.SAVED)
+        assert admissions[first].ended == (drafts[first].sid,)
+        assert await sids(stores[0], users[first]) == [swapped[first].sid]
+        await stores[0].delete(drafts[0].name, swapped[first].sid)
+
+
 async def test_a_full_user_is_refused(store: SupportsIndex, user: str) -> None:
     """Without `evict` a login beyond the limit is refused and changes nothing."""
     drafts = [new_draft(user_key=user) for _ in range(3)]

@@ -15,7 +15,7 @@ import pytest
 from sanic_cookies.errors import SessionConfigError
 from sanic_cookies.interfaces import AsyncPG
 from sanic_cookies.interfaces.postgres.interface import sql
-from sanic_cookies.record import Draft, Outcome, RecordUnreadable
+from sanic_cookies.record import Draft, Limit, Outcome, RecordUnreadable
 from sanic_cookies.testing import (
     InterfaceContract,
     LeaseContract,
@@ -26,7 +26,7 @@ from sanic_cookies.testing import (
     new_draft,
 )
 from sanic_cookies.token import Token
-from stores import opened, postgres, table
+from stores import connected, opened, postgres, table
 
 Connection = asyncpg.Connection
 Step = Callable[[AsyncPG, Draft], Awaitable[Any]]
@@ -41,6 +41,8 @@ CREATE TABLE {table} (
     CONSTRAINT {table}_pkey PRIMARY KEY (sid)
 )
 """
+PID = "SELECT pg_backend_pid()"
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
 LATER = datetime(2099, 1, 2, 3, 4, 5)  # noqa: DTZ001 - the old columns have no zone
 BATCH = 1000
 
@@ -371,3 +373,23 @@ async def test_sessions_of_a_user_are_found_by_the_index(
     plan = await database.fetch("EXPLAIN " + sql("records_of", name), "contract", "u1")
 
     assert f"{name}_user_key" in " ".join(row[0] for row in plan)
+
+
+async def test_a_session_that_becomes_another_users_is_not_ended(
+    database: asyncpg.Connection, name: str, interface: AsyncPG, database_url: str
+) -> None:
+    """Whoever logs in, while room is made, in the session that is to go for it, keeps it."""
+    oldest, newest = new_draft(user_key="ann"), new_draft(user_key="ann")
+    await interface.create(oldest)
+    transaction = database.transaction()
+    await transaction.start()
+    await database.execute(f"UPDATE {name} SET user_key = 'bob' WHERE sid = $1", oldest.sid)
+    login = asyncio.create_task(interface.admit(newest, None, Limit(1, evict=True)))
+    pid = await database.fetchval(PID)
+    async with connected(database_url) as other, asyncio.timeout(30):
+        while not await other.fetchval(BLOCKED, pid):  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0)
+    await transaction.commit()
+
+    assert (await login).ended == ()
+    assert [each.sid for each in await interface.records_of("contract", "bob")] == [oldest.sid]

@@ -51,7 +51,7 @@ _PAGE = 500
 _OUTCOMES: dict[str | None, Outcome] = {None: Outcome.GONE} | {each.value: each for each in Outcome}
 _STATEMENTS = (
     *("fetch", "acquire", "commit", "release"),
-    *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user"),
+    *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user", "lock_sessions"),
     *("page", "census", "expired"),
 )
 
@@ -242,12 +242,17 @@ class AsyncPG:
         surplus = max(0, len(others) - limit.most + 1)
         if surplus and not limit.evict:
             return Admission(Outcome.FULL)
+        oldest = others[:surplus]
+        if oldest:
+            rows = await connection.fetch(self._sql["lock_sessions"], *user, [*oldest, draft.sid])
+            theirs = {row["sid"] for row in rows}  # one may have become another user's meanwhile
+            oldest = [sid for sid in oldest if sid in theirs]
         outcome = await self._write_login(connection, draft, token, seconds)
         if outcome is not Outcome.SAVED:
             return Admission(outcome)
-        for sid in others[:surplus]:
+        for sid in oldest:
             await connection.execute(self._sql["delete"], draft.name, sid)
-        return Admission(outcome, tuple(others[:surplus]))
+        return Admission(outcome, tuple(oldest))
 
     async def _write_login(
         self, connection: Any, draft: Draft, token: str | None, seconds: float
