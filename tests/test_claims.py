@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 import sanic_cookies
 from documents import README, ROOT, blocks, code, headings, rows, run
 from harness import Browser, make_app, serve
-from sanic_cookies import AuthSession, InMemory, Session, SessionError
+from sanic_cookies import AuthSession, InMemory, Session, SessionError, SessionInfo
 from sanic_cookies.auth.session import AuthOptions
 from sanic_cookies.cli import main
 from sanic_cookies.settings import SessionOptions
@@ -260,6 +260,30 @@ async def test_what_is_judged(row: list[str], tmp_path: Path) -> None:
         answer = await browser.post("/pay", data={"amount": "5"}, headers=headers)
 
         assert str(answer.status_code) == code(row[2])[0]
+
+
+def test_a_place_has_what_is_listed() -> None:
+    """The page names each field of a place, in their order."""
+    [line] = [each for each in AUTH.read_text("utf-8").split("\n- ") if "(`SessionInfo`)" in each]
+    named = [name for name in code(line) if name in SessionInfo.__annotations__]
+
+    assert named == [*SessionInfo.__annotations__]
+
+
+async def test_a_guard_answers_before_an_upload() -> None:
+    """Who is not logged in is told so while the body is still to come."""
+    app = make_app()
+    AuthSession(app).protect(app)
+
+    @app.post("/files", stream=True)
+    async def upload(request: Request) -> Any:
+        raise AssertionError
+
+    async with serve(app) as url:
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(b"POST /files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+        writer.close()
 
 
 async def test_the_form_carries_its_token(tmp_path: Path) -> None:

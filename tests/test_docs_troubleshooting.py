@@ -133,6 +133,17 @@ async def not_awaited(_: Any) -> None:
     assert await given(an_app(seems), "/seems") == [[True, None]]
 
 
+async def not_async(_: Any) -> None:
+    async def plain_with(request: Request) -> Any:
+        refused = pytest.raises(TypeError, match="does not support the context manager protocol")
+        with refused, request.ctx.session:
+            pass
+        async with request.ctx.session:
+            return json("in")
+
+    assert await given(an_app(plain_with), "/plain_with") == ["in"]
+
+
 async def as_json(_: Any) -> None:
     async def whole(request: Request) -> Any:
         async with request.ctx.session as sess:
@@ -256,6 +267,7 @@ SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
     "for what a handler changed in `peek()`": changed_in_a_view,
     "`The session is used without its lock`": unlocked,
     "everybody seems to be logged in": not_awaited,
+    "`does not support the context manager protocol`": not_async,
     "`is not JSON serializable`": as_json,
     "`would not be read back equal`": no_json,
     "`The session is not loaded`": not_loaded,

@@ -7,11 +7,12 @@ out by itself. A `console` block below it holds calls, made to the app of that p
 from __future__ import annotations
 
 import configparser
+import logging
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def cookie_key(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.fixture
-def prepare(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def prepare(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Any]:
     """Return what carries out a program, in an environment that has what the place asks for."""
     place: Place = request.node.callspec.params["place"]
     text = place.block.text + (place.program.text if place.program else "")
@@ -66,7 +69,11 @@ def prepare(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(Sanic, "test_mode", True)  # programs name their apps as they like
     monkeypatch.setattr(Sanic, "_app_registry", {})
 
-    return lambda text: run(text, tmp_path)
+    log = logging.getLogger("sanic_cookies")
+    level, handlers = log.level, log.handlers[:]
+    yield lambda text: run(text, tmp_path)
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("place", of("python"), ids=str)

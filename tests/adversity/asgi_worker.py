@@ -8,8 +8,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from sanic import HTTPResponse, Request, Sanic, json
 from worker import app, configure
 
 __all__ = ["app"]
 
 configure(os.environ["STORE_URL"], {"lease": 1.0, "max_hold": 2.0})
+main_process: list[str] = []
+
+
+@app.main_process_start
+async def begin(app: Sanic) -> None:
+    main_process.append("has started")
+
+
+@app.get("/main-process")
+async def told(request: Request) -> HTTPResponse:
+    return json(main_process)

@@ -120,6 +120,11 @@ async def test_login_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
     assert (await http.get(asgi + "/whoami", headers=headers)).json() == {"user": None}
 
 
+async def test_there_is_no_main_process_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
+    """Its listeners are not called there: nobody could make a table in them."""
+    assert (await http.get(asgi + "/main-process")).json() == []
+
+
 async def test_socket_under_asgi_ends_with_its_login(asgi: str, http: httpx.AsyncClient) -> None:
     """A websocket is served while its login lives, and closed as soon as that ends."""
     headers = await new_session(http, asgi, "/login/ann")

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sanic import Request
 
 from auth_lab import AuthLab, Pause
-from documents import rows
+from documents import blocks, rows
 from lab import Lab, until
 from programs import ROOT
 from sanic_cookies import InMemory, SessionConfigError, SessionDict, login_required
@@ -33,6 +33,20 @@ class Failing(InMemory):
         raise ConnectionError
 
     create = save
+
+
+# The log.
+
+
+def test_the_log_goes_where_sanics_goes(tmp_path: Path) -> None:
+    """By the block of the page all that sessions log is written as Sanic's own lines are."""
+    [program] = [each.text for each in blocks(PAGE) if "addHandler" in each.text]
+    says = 'logging.getLogger("sanic_cookies.security").info("two cookies")\n'
+    (tmp_path / "shop.py").write_text(program + says)
+    command = [sys.executable, "shop.py"]
+    done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+
+    assert re.fullmatch(r".*\d{4}-\d\d-\d\d [\d:]+ .*INFO: two cookies\n", done.stdout)
 
 
 # Signals.
