@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ import pytest
 from documents import ROOT
 
 TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "MANIFEST.in", "README.md"}
-TOP |= {"SECURITY.md", "mkdocs.yml", "noxfile.py", "pyproject.toml", "setup.cfg"}
+TOP |= {"SECURITY.md", "mkdocs.yml", "noxfile.py", "pyproject.toml", "setup.cfg", "setup.py"}
 TREES = ["benchmarks", "docs", "examples", "sanic_cookies", "tests"]
 
 
@@ -73,6 +74,12 @@ def test_description_is_in_order(built: Path) -> None:
     with zipfile.ZipFile(archive) as wheel:
         [name] = [each for each in wheel.namelist() if each.endswith("/METADATA")]
         facts = message_from_bytes(wheel.read(name))
+    # PyPI has none of the files beside the README: what is not absolute leads nowhere from there.
+    shown = str(facts.get_payload())
+    assert "# sanic_cookies" in shown
+    found = re.findall(r'\]\(([^)]+)\)|(?:src|srcset|href)="([^"]+)"', shown)
+    assert len(found) > 30
+    assert [link for pair in found if not (link := "".join(pair)).startswith("https://")] == []
     urls = {line.partition(",")[0] for line in facts.get_all("Project-URL", [])}
     assert urls >= {"Documentation", "Changelog", "Source", "Issues"}
     assert facts["License-Expression"] == "MIT"
