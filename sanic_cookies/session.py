@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
@@ -14,27 +12,20 @@ from .background import Background
 from .errors import SessionConfigError
 from .exchange import Exchange
 from .expiry import Policy
-from .interfaces.base import Interface, LivesInCookie, SupportsSweep
+from .interfaces.base import LivesInCookie, SupportsSweep
 from .interfaces.fan_out import FanOut
 from .interfaces.guard import Budget
 from .interfaces.memory import InMemory
 from .locks import LockTable
 from .meter import Meter
-from .mistakes import no_interface
 from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
 from .settings import DAY, Options, SessionOptions, Settings, build
+from .setup_checks import AnyInterface, checked_interface, require_app, require_free
 from .signals import HEARD_AS, NEWS, SIGNALS
 from .token import is_sid
 from .wiring import Check, Wiring
-
-logger = logging.getLogger("sanic_cookies")
-
-AnyInterface = Interface | LivesInCookie
-
-# What is added to a cookie's name: for copies in cookies (`FanOut.suffixes`), for a browser's run.
-_COMPANION = re.compile(r"(?:_data\d*|_run)?", re.ASCII)
 
 
 class Session:
@@ -91,7 +82,7 @@ class Session:
         self._app: Sanic[Any, Any] | None = None
         self._default_master = master_interface is None
         self._interfaces.append(
-            _checked(InMemory() if master_interface is None else master_interface)
+            checked_interface(InMemory() if master_interface is None else master_interface)
         )
         # Checked now, without the app's config, so that mistakes show where they are made.
         self.settings = self._settings({})
@@ -123,30 +114,18 @@ class Session:
             raise SessionConfigError(
                 f"{self.name} is attached to an app already: make one for each app"
             )
-        _require_app(app)
+        require_app(app)
         self.settings = self._settings(app.config)
-        name, wiring = self.name, Wiring.of(app)
-        if hasattr(app.ctx, name):
-            raise SessionConfigError(f"app.ctx.{name} is taken: choose another session_name")
+        wiring = Wiring.of(app)
         self._require_free(wiring)
         self._app = app
         self.start()
         wiring.add(self)
-        setattr(app.ctx, name, self)
+        setattr(app.ctx, self.name, self)
 
     def _require_free(self, wiring: Wiring) -> None:
-        """Refuse names that requests of the app have for something else; the options are known."""
-        name = self.name
-        if hasattr(wiring.blank_context(), name):
-            raise SessionConfigError(f"request.ctx.{name} is taken: choose another session_name")
-        mine = self.settings.cookie.name
-        for other in wiring.sessions:
-            theirs = other.settings.cookie.name
-            if _meet(mine, theirs):
-                raise SessionConfigError(
-                    f"{other.name} uses the cookie {theirs!r} already, which meets {mine!r}: "
-                    "choose another cookie_name"
-                )
+        """Refuse names that the app has for something else; the options are known."""
+        require_free(wiring, self.settings)
 
     # Interfaces.
 
@@ -176,7 +155,7 @@ class Session:
             SessionConfigError: It is no interface, or the server runs already.
         """
         self._require_stopped()
-        interface = _checked(interface)
+        interface = checked_interface(interface)
         if self._default_master:
             self._interfaces[0], self._default_master = interface, False
         else:
@@ -195,7 +174,7 @@ class Session:
             SessionConfigError: It is no interface, or the server runs already.
         """
         self._require_stopped()
-        interface = _checked(interface)
+        interface = checked_interface(interface)
         rest = [each for each in self._interfaces if each is not interface]
         if (overwrite or self._default_master) and self._interfaces[0] is not interface:
             rest = rest[1:]
@@ -415,22 +394,3 @@ def session_of(request: Request, session_name: str | None = None) -> Session:
         if isinstance(session, Session) and session_name in (None, session.name):
             return session
     raise SessionConfigError(f"the app has no session {session_name or ''!r}", served=True)
-
-
-def _require_app(app: object) -> None:
-    if not isinstance(app, Sanic):
-        name = type(app).__name__
-        raise SessionConfigError(f"{name} is no Sanic app: give it first, or to init_app(app)")
-
-
-def _meet(one: str, other: str) -> bool:
-    """Say whether two cookies, or what may go with one of them, have the same name."""
-    shorter, longer = sorted((one, other), key=len)
-    return longer.startswith(shorter) and _COMPANION.fullmatch(longer, len(shorter)) is not None
-
-
-def _checked(interface: object) -> Any:
-    # A class has what its objects have, so the protocols alone would take it.
-    if isinstance(interface, Interface | LivesInCookie) and not isinstance(interface, type):
-        return interface
-    raise SessionConfigError(no_interface(interface))

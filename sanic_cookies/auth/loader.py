@@ -69,6 +69,7 @@ class LoadedUsers(JudgedUsers):
 
     def _require_free(self, wiring: Wiring) -> None:
         """Refuse names that are taken on `request.ctx`, that of the user too."""
+        super()._require_free(wiring)
         others = wiring.sessions
         loaded = {getattr(each, "loaded_name", None) for each in others} - {None}
         taken = {
@@ -79,7 +80,6 @@ class LoadedUsers(JudgedUsers):
         if self.name in loaded or self.loaded_name in (taken | loaded):
             name = self.loaded_name if self.name not in loaded else self.name
             raise SessionConfigError(f"request.ctx.{name} is taken: choose another user_name")
-        super()._require_free(wiring)
 
     @property
     def loaded_name(self) -> str | None:

@@ -12,8 +12,8 @@ from ..content import Identity
 from ..errors import SessionConfigError
 from ..expiry import Policy
 from ..record import Limit
-from ..session import AnyInterface
 from ..settings import DAY, Options, Seconds, SessionOptions
+from ..setup_checks import AnyInterface
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
 from .guards import NoAuthHandler, seconds_of
