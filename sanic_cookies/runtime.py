@@ -17,7 +17,6 @@ from .record import Admission, Outcome
 from .settings import Settings
 from .stats import Stats
 
-logger = logging.getLogger("sanic_cookies")
 security = logging.getLogger("sanic_cookies.security")
 
 Emit = Callable[..., None]

@@ -18,10 +18,11 @@ from .interfaces.guard import Budget
 from .interfaces.memory import InMemory
 from .locks import LockTable
 from .meter import Meter
+from .options import Options
 from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
-from .settings import DAY, Options, SessionOptions, Settings, build
+from .settings import DAY, SessionOptions, Settings, build
 from .setup_checks import AnyInterface, checked_interface, require_app, require_free
 from .signals import HEARD_AS, NEWS, SIGNALS
 from .token import is_sid

@@ -22,8 +22,8 @@ from sanic.exceptions import WebsocketClosed
 from sanic.request import Request
 
 from .errors import SessionConfigError, SessionStoreError
+from .options import Seconds
 from .session import Session, session_of
-from .settings import Seconds
 from .wiring import Wiring
 
 logger = logging.getLogger("sanic_cookies")

@@ -46,6 +46,7 @@ LAYERS = [
     ["interfaces.fan_out"],
     ["interfaces.bound"],
     ["interfaces"],
+    ["options"],
     ["locks", "settings", "signals", "stats", "hub"],
     ["runtime", "exchange"],
     ["request_class"],

@@ -8,7 +8,7 @@ from typing import Any
 from sanic.request import Request
 
 from ..errors import SessionConfigError
-from ..settings import Seconds
+from ..options import Seconds
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
 from .session import AuthSession
 

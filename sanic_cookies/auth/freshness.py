@@ -19,7 +19,7 @@ from sanic.request import Request
 
 from ..content import Identity
 from ..errors import LoginRequired
-from ..settings import Seconds
+from ..options import Seconds
 from .guards import FRESH, seconds_of
 from .loader import LoadedUsers
 

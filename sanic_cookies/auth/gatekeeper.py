@@ -9,7 +9,7 @@ from sanic import Sanic
 from sanic.request import Request
 
 from ..errors import SessionConfigError
-from ..settings import Options, Seconds
+from ..options import Options, Seconds
 from ..wiring import Wiring
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard

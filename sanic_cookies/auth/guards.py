@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from sanic.request import Request
 
 from ..errors import AccessDenied, FreshLoginRequired, LoginRequired, SessionConfigError
-from ..settings import Options, Seconds
+from ..options import Options, Seconds
 from .redirects import is_at, prefers_html, require_login_url, to_login
 
 NoAuthHandler = Callable[..., Any]

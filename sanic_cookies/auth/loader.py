@@ -19,8 +19,8 @@ from ..errors import (
     SessionLockTimeout,
     SessionStoreError,
 )
+from ..options import Options
 from ..session_dict import SessionDict
-from ..settings import Options
 from ..wiring import Wiring, may_preload
 from . import stamps
 from .judgement import GONE, JudgedUsers

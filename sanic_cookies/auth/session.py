@@ -11,8 +11,9 @@ from sanic.request import Request
 from ..content import Identity
 from ..errors import SessionConfigError
 from ..expiry import Policy
+from ..options import Options, Seconds
 from ..record import Limit
-from ..settings import DAY, Options, Seconds, SessionOptions
+from ..settings import DAY, SessionOptions
 from ..setup_checks import AnyInterface
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
