@@ -11,10 +11,11 @@ _ELSEWHERE = {
     "store": "master_interface",
     "backend": "master_interface",
     "name": "session_name",
-    "max_age": "expiry",
-    "ttl": "expiry",
-    "lifetime": "expiry",
-    "timeout": "expiry",
+    **dict.fromkeys(("max_age", "ttl", "lifetime", "timeout", "expire", "expires"), "expiry"),
+    "cookie_age": "expiry",
+    "expire_at_browser_close": "session_cookie",
+    **{f"cookie_{name}": name for name in ("domain", "path", "secure", "httponly", "samesite")},
+    "cookie_partitioned": "partitioned",
 }
 # By the class of a driver's error: what was forgotten before the server started.
 FORGOTTEN = {
@@ -41,12 +42,24 @@ def unknown_option(name: str, known: Collection[str]) -> str:
         name: What was given.
         known: The options that there are.
     """
-    names = sorted({"master_interface", "session_name", *known})
-    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, names, 1, _CLOSE)), None)
+    names = {"master_interface", "session_name", *known}
+    meant = meant_by(name, names)
     if meant is not None:
         return f"unknown option {name!r}: did you mean {meant!r}?"
     more = "" if "auth_key" in known else "; AuthSession has more, for logins"
-    return f"unknown option {name!r}; known are {', '.join(names)}{more}"
+    return f"unknown option {name!r}; known are {', '.join(sorted(names))}{more}"
+
+
+def meant_by(name: str, known: Collection[str]) -> str | None:
+    """Return the option that was probably meant; None if that is anybody's guess.
+
+    Args:
+        name: What was given.
+        known: The options that there are.
+    """
+    if _ELSEWHERE.get(name) in known:
+        return _ELSEWHERE[name]
+    return next(iter(get_close_matches(name, sorted(known), 1, _CLOSE)), None)
 
 
 def no_interface(given: object) -> str:

@@ -7,13 +7,13 @@ Sanic, which guesses their types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
 from .errors import SessionConfigError
 from .expiry import MOST_SECONDS
-from .mistakes import unknown_option
+from .mistakes import meant_by, unknown_option
 
 Seconds = float | timedelta
 
@@ -32,7 +32,23 @@ class Options:
         unknown = sorted(set(given) - known)
         if unknown:
             raise SessionConfigError(unknown_option(unknown[0], known))
-        self._given, self._config, self._prefix = given, config, prefix
+        self._given, self._config, self._prefix, self._known = given, config, prefix, known
+
+    def misspelt(self, others: Collection[str]) -> list[str]:
+        """Return a sentence for each key of `app.config` that looks like an option and is none.
+
+        Args:
+            others: Names of the app's other sessions, whose keys may begin as these do.
+        """
+        prefix, found = self._key(""), []
+        theirs = tuple(key for each in others if (key := f"{each}_".upper()).startswith(prefix))
+        for key in self._config:
+            name = key.removeprefix(prefix).lower()
+            if key.startswith(prefix) and not key.startswith(theirs) and name not in self._known:
+                meant = meant_by(name, self._known)
+                if meant is not None:
+                    found.append(f"app.config.{key} is no option, meant is {self._key(meant)}")
+        return found
 
     def has(self, name: str) -> bool:
         """Say whether the option was given anywhere."""

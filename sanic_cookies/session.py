@@ -327,7 +327,8 @@ class Session:
 
     def warnings(self) -> list[str]:
         """Return what the operator should know about the set-up, once a start."""
-        return []
+        sessions = () if self._app is None else Wiring.of(self._app).sessions
+        return self._options.misspelt([other.name for other in sessions if other is not self])
 
     async def drain(self, timeout: float) -> None:
         """Wait for commits that are under way, `timeout` seconds at most."""
@@ -364,7 +365,7 @@ class Session:
         own = {name: given.pop(name) for name in list(given) if name in self.own_options}
         name = given.pop("session_name", self.default_name)
         known = set(SessionOptions.__annotations__) - {"session_name"}
-        options = Options(given, config, str(name), known | self.own_options)
+        self._options = options = Options(given, config, str(name), known | self.own_options)
         self._set_own(Options(own, config, str(name), set(self.own_options)))
         factory = options.raw("store_factory")
         if factory is not None and not (

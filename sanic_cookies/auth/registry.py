@@ -75,8 +75,9 @@ class UserSessions(Session):
         """Return what the operator should know about the set-up."""
         master = self.master_interface
         if isinstance(master, LivesInCookie) and getattr(master, "revocations", None) is None:
-            return ["logins in a cookie cannot be ended before they expire: give revocations="]
-        return []
+            endless = "logins in a cookie cannot be ended before they expire: give revocations="
+            return [endless, *super().warnings()]
+        return super().warnings()
 
     async def sessions_of(self, user: Any, request: Request | None = None) -> list[SessionInfo]:
         """Return the live sessions of a user, the newest first.

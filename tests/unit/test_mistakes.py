@@ -10,7 +10,7 @@ import redis
 import redis.asyncio as redis_asyncio
 from sanic import Blueprint
 
-from harness import make_app
+from harness import make_app, serve
 from sanic_cookies import AsyncPG, AuthSession, InMemory, Redis, Session, SessionConfigError
 
 SECRET_URL = "redis://:hunter2@127.0.0.1"
@@ -28,6 +28,7 @@ SECRET_URL = "redis://:hunter2@127.0.0.1"
         ("name", "'session_name'"),
         ("max_age", "'expiry'"),
         ("ttl", "'expiry'"),
+        ("cookie_secure", "'secure'"),
     ],
 )
 def test_an_option_that_nobody_has(given: str, meant: str) -> None:
@@ -36,6 +37,36 @@ def test_an_option_that_nobody_has(given: str, meant: str) -> None:
     with pytest.raises(SessionConfigError) as caught:
         Session(**options)
     assert str(caught.value) == f"unknown option {given!r}: did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("SESSION_EXPIRES", "SESSION_EXPIRY"),
+        ("SESSION_MAX_WAITER", "SESSION_MAX_WAITERS"),
+        ("SESSION_COOKIE_AGE", "SESSION_EXPIRY"),  # Django's
+        ("SESSION_COOKIE_SECURE", "SESSION_SECURE"),  # Flask's
+        ("AUTH_SESSION_LOGIN_URLS", "AUTH_SESSION_LOGIN_URL"),
+        ("SESSION_B_EXPIRES", "SESSION_B_EXPIRY"),
+        ("SESSION_B_EXPIRY", None),
+        ("SESSION_STORE", None),
+        ("SESSION_AFFINITY", None),
+        ("SESSIONS_EXPIRY", None),
+    ],
+)
+async def test_a_key_of_the_config_that_nobody_reads(
+    key: str, meant: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What looks like an option and is none is warned of at the start; other keys are the app's."""
+    app = make_app(**{key: "1" if meant else 60})
+    for session in (Session(), Session(session_name="session_b"), AuthSession()):
+        session.init_app(app)
+    async with serve(app):
+        told = [line for line in caplog.messages if "app.config." in line]
+
+    assert [line.partition(": ")[2] for line in told] == (
+        [f"app.config.{key} is no option, meant is {meant}"] if meant else []
+    )
 
 
 def test_an_option_of_the_other_class() -> None:
