@@ -15,7 +15,7 @@ from .expiry import Policy
 from .interfaces.base import LivesInCookie, SupportsSweep
 from .interfaces.fan_out import FanOut
 from .interfaces.guard import Budget
-from .interfaces.memory import InMemory
+from .interfaces.memory.interface import InMemory
 from .locks import LockTable
 from .meter import Meter
 from .options import Options

@@ -19,7 +19,7 @@ from sanic import Sanic
 from ..auth.csrf import CsrfGuard
 from ..auth.session import AuthSession
 from ..interfaces.base import LivesInCookie
-from ..interfaces.memory import InMemory
+from ..interfaces.memory.interface import InMemory
 from ..session import Session
 from .output import Output, Refusal, counted
 

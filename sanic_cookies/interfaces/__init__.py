@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .base import Interface
-from .memory import InMemory
+from .memory.interface import InMemory
 
 if TYPE_CHECKING:
     from .cookie.interface import InCookieEncrypted

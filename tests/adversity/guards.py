@@ -232,7 +232,7 @@ GUARDS = [
     ),
     Guard(
         "a stranger takes the same steps",
-        "interfaces/memory.py",
+        "interfaces/memory/interface.py",
         '        """See `Interface.fetch`."""\n',
         '        """See `Interface.fetch`."""\n'
         "        if self._shelf(name).live(sid, self._now()) is not None:\n"

@@ -14,7 +14,7 @@ import pytest
 from sanic_cookies.errors import SessionNotSerializable, SessionStoreError
 from sanic_cookies.interfaces import guard as guards
 from sanic_cookies.interfaces.guard import Budget, Guard
-from sanic_cookies.interfaces.memory import InMemory
+from sanic_cookies.interfaces.memory.interface import InMemory
 from sanic_cookies.record import Record, RecordUnreadable
 
 SECRET = "redis://user:hunter2@10.0.0.7"

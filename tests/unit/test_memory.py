@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from samples import Clock, a_draft
-from sanic_cookies.interfaces import memory
-from sanic_cookies.interfaces.memory import InMemory
+from sanic_cookies.interfaces.memory import shelf
+from sanic_cookies.interfaces.memory.interface import InMemory
 from sanic_cookies.record import Outcome, Record
 from sanic_cookies.token import Token
 
@@ -201,8 +201,8 @@ async def test_a_clean_up_gives_way_after_each_slice(
     store: InMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two slices the loop turns, so others are served while much is forgotten."""
-    monkeypatch.setattr(memory, "_SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(memory, "_SLICE_CHECK", 10)
+    monkeypatch.setattr(shelf, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(shelf, "_SLICE_CHECK", 10)
     for _ in range(1000):
         await store.create(a_draft(ttl=1))
     clock.forward(5)
@@ -222,8 +222,8 @@ async def test_sessions_made_during_a_clean_up_are_safe(
     store: InMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is created, touched or deleted between two slices is kept, kept and gone."""
-    monkeypatch.setattr(memory, "_SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(memory, "_SLICE_CHECK", 1)
+    monkeypatch.setattr(shelf, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(shelf, "_SLICE_CHECK", 1)
     for _ in range(100):
         await store.create(a_draft(ttl=1))
     clock.forward(5)
@@ -440,7 +440,7 @@ async def test_many_that_end_at_once_are_all_forgotten(
     store: InMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plans for one second are kept in several pieces when there are many; none is overlooked."""
-    monkeypatch.setattr(memory, "_MOST_IN_ONE", 10)
+    monkeypatch.setattr(shelf, "_MOST_IN_ONE", 10)
     drafts = [a_draft(ttl=5) for _ in range(95)]
     for draft in drafts:
         await store.create(draft)

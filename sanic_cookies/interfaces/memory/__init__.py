@@ -1,0 +1,1 @@
+"""Sessions in this process's memory: the interface, and the shelves that it keeps them on."""
