@@ -1,7 +1,5 @@
 """Two logins on one store: users, and admins with a shorter life and a cookie of their own.
 
-Run it:
-
     python examples/admin_and_user.py
 
 Try it (the demo takes any name; login.py shows passwords):
@@ -26,6 +24,7 @@ import os
 from datetime import timedelta
 
 from sanic import Blueprint, HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, InMemory, public
 
@@ -39,14 +38,16 @@ admins.protect(back_office)  # all of it, but what is public
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    await users.login_user(request, (request.form or {}).get("name", "")[:100])
+    name = str((request.form or RequestParameters()).get("name", ""))
+    await users.login_user(request, name[:100])
     return json({"user": await users.current_user(request)})
 
 
 @back_office.post("/login")
 @public
 async def admin_login(request: Request) -> HTTPResponse:
-    await admins.login_user(request, (request.form or {}).get("name", "")[:100])
+    name = str((request.form or RequestParameters()).get("name", ""))
+    await admins.login_user(request, name[:100])
     return json({"admin": await admins.current_user(request)})
 
 
@@ -59,7 +60,7 @@ async def overview(request: Request) -> HTTPResponse:
 @back_office.post("/logout")
 async def admin_logout(request: Request) -> HTTPResponse:
     await admins.logout_user(request)
-    return await overview(request)
+    return json({"admin": None, "user": await users.current_user(request)})
 
 
 app.blueprint(back_office)

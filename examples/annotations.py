@@ -22,6 +22,7 @@ import os
 from dataclasses import dataclass
 
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, SessionDict
 from sanic_cookies.ext import SessionExtension
@@ -35,12 +36,13 @@ class User:
 app = Sanic("Annotations")
 app.config.FALLBACK_ERROR_FORMAT = "json"
 auth = AuthSession(app, user_loader=User)
-app.extend(extensions=[SessionExtension(user=User)])
+app.extend(extensions=[SessionExtension(user=User)])  # type: ignore[list-item]
 
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    name = (request.form or {}).get("name", "")[:100]  # check a password here: see login.py
+    form = request.form or RequestParameters()
+    name = str(form.get("name", ""))[:100]  # check a password here: see login.py
     await auth.login_user(request, name)
     return json({"hello": name})
 

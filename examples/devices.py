@@ -1,7 +1,5 @@
 """Where you are signed in: list the places, end one of them, the others, or all.
 
-Run it:
-
     python examples/devices.py
 
 Try it (the demo takes any name; login.py shows passwords):
@@ -25,6 +23,7 @@ from __future__ import annotations
 import os
 
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, InMemory, login_required
 
@@ -39,7 +38,8 @@ async def overview(request: Request) -> HTTPResponse:
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    await auth.login_user(request, (request.form or {}).get("name", "")[:100])
+    name = str((request.form or RequestParameters()).get("name", ""))
+    await auth.login_user(request, name[:100])
     return await overview(request)
 
 
@@ -54,7 +54,7 @@ async def places(request: Request) -> HTTPResponse:
 async def revoke(request: Request) -> HTTPResponse:
     user = await auth.current_user(request)
     for place in await auth.sessions_of(user):
-        if place.user_agent == (request.form or {}).get("where"):
+        if place.user_agent == (request.form or RequestParameters()).get("where"):
             await auth.revoke(place.sid, user)  # only if it is this user's
     return await overview(request)
 

@@ -26,6 +26,7 @@ import os
 from html import escape
 
 from sanic import HTTPResponse, Request, Sanic, html, redirect
+from sanic.request import RequestParameters
 
 from sanic_cookies import InMemory, Session, flash, get_flashes
 
@@ -51,7 +52,7 @@ async def index(request: Request) -> HTTPResponse:
 
 @app.post("/add")
 async def add(request: Request) -> HTTPResponse:
-    item = (request.form or {}).get("item", "")
+    item = str((request.form or RequestParameters()).get("item", ""))
     async with request.ctx.session as sess:  # the item and its message: both, or neither
         if item in sess.setdefault("list", []):
             await flash(request, f"{item} is on the list already.", "error")

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import InCookieEncrypted, Session
 
@@ -32,7 +33,7 @@ Session(app, master_interface=InCookieEncrypted(keys))
 
 @app.post("/theme")
 async def choose(request: Request) -> HTTPResponse:
-    theme = (request.form or {}).get("theme", "")
+    theme = (request.form or RequestParameters()).get("theme")
     async with request.ctx.session as sess:
         sess["theme"] = "dark" if theme == "dark" else "light"
         return json({"theme": sess["theme"]})

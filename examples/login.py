@@ -21,6 +21,7 @@ from html import escape
 
 from login_users import verified
 from sanic import HTTPResponse, Request, Sanic, html, redirect
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, InMemory, login_required, safe_next
 
@@ -42,9 +43,9 @@ async def form(request: Request) -> HTTPResponse:
 
 @app.post("/login", ctx_csrf=True)  # another site must not sign anybody in, either
 async def sign_in(request: Request) -> HTTPResponse:
-    given, back = request.form or {}, safe_next(request, "/me")  # never a page of another site
-    name = given.get("name", "")
-    if not await verified(name, given.get("password", "")):
+    given = request.form or RequestParameters()
+    name, back = str(given.get("name", "")), safe_next(request, "/me")  # never another site's page
+    if not await verified(name, str(given.get("password", ""))):
         return html(FORM.format(problem="Wrong name or password.", next=escape(back)), 401)
     await auth.login_user(request, name, remember_me=given.get("remember") == "yes")
     return redirect(back, status=303)

@@ -26,23 +26,24 @@ from typing import Any
 from login_users import hashed, matches
 from sanic import HTTPResponse, Request, Sanic, json
 from sanic.exceptions import BadRequest, Forbidden
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, fresh_login_required, login_required
 
 app = Sanic("PasswordChange")
-app.config.FALLBACK_ERROR_FORMAT = "json"
 users: dict[int, dict[str, Any]] = {1: {"name": "ada", "password": hashed("first")}}
 auth = AuthSession(app, user_loader=users.get, session_stamp=lambda user: user["password"][1])
 
 
-async def check(user: dict[str, Any], password: str) -> None:
-    if not await matches(password, user["password"]):
+async def check(request: Request, user: dict[str, Any], field: str) -> None:
+    given = str((request.form or RequestParameters()).get(field, ""))
+    if not await matches(given, user["password"]):
         raise Forbidden("wrong password")
 
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    await check(users[1], request.form.get("password", ""))
+    await check(request, users[1], "password")
     await auth.login_user(request, 1)
     return json({"user": request.ctx.user["name"]})
 
@@ -50,15 +51,15 @@ async def login(request: Request) -> HTTPResponse:
 @app.post("/password")
 @fresh_login_required(within=300)  # else: ask for the password, then `auth.confirm_login(request)`
 async def change(request: Request) -> HTTPResponse:
-    await check(request.ctx.user, request.form.get("old", ""))
-    if not (new := request.form.get("new")):
+    await check(request, request.ctx.user, "old")
+    if not (new := (request.form or RequestParameters()).get("new")):
         raise BadRequest("choose a new password")
     request.ctx.user["password"] = hashed(new)
     await auth.refresh_stamp(request)  # this session goes on; the others end at their next request
     return json({"changed": True})
 
 
-@app.get("/me")
+@app.get("/me", error_format="json")
 @login_required()
 async def me(request: Request) -> HTTPResponse:
     return json({"user": request.ctx.user["name"]})

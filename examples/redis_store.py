@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import Redis, Session
 
@@ -34,7 +35,7 @@ Session(
 
 @app.post("/cart")
 async def add(request: Request) -> HTTPResponse:
-    item = (request.form or {}).get("item", "")
+    item = str((request.form or RequestParameters()).get("item", ""))
     async with request.ctx.session as sess:
         sess.setdefault("cart", []).append(item[:100])  # a nested change is saved too
         return json({"cart": sess["cart"]})

@@ -1,7 +1,5 @@
 """Two sessions on one store: a cart for everybody, and a login with a life of its own.
 
-Run it:
-
     python examples/two_sessions.py
 
 Try it (the demo takes any name; login.py shows passwords):
@@ -21,6 +19,7 @@ from __future__ import annotations
 import os
 
 from sanic import HTTPResponse, Request, Sanic, json
+from sanic.request import RequestParameters
 
 from sanic_cookies import AuthSession, InMemory, Session
 
@@ -37,14 +36,16 @@ async def overview(request: Request) -> HTTPResponse:
 
 @app.post("/cart")
 async def add(request: Request) -> HTTPResponse:
+    item = str((request.form or RequestParameters()).get("item", ""))
     async with request.ctx.shop as sess:
-        sess.setdefault("cart", []).append((request.form or {}).get("item", "")[:100])
+        sess.setdefault("cart", []).append(item[:100])
     return await overview(request)
 
 
 @app.post("/login")
 async def login(request: Request) -> HTTPResponse:
-    await auth.login_user(request, (request.form or {}).get("name", "")[:100])
+    name = str((request.form or RequestParameters()).get("name", ""))
+    await auth.login_user(request, name[:100])
     return await overview(request)
 
 

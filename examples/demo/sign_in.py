@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from sanic import Blueprint, HTTPResponse, Request, redirect
+from sanic.request import RequestParameters
 
 from sanic_cookies import flash, public, safe_next
 
@@ -66,7 +67,7 @@ async def sign_out(request: Request) -> HTTPResponse:
 
 def field(request: Request, name: str) -> str:
     """Return a form field, empty if it is missing or too long to be meant."""
-    value = str((request.form or {}).get(name, ""))
+    value = str((request.form or RequestParameters()).get(name, ""))
     return value if len(value) <= LONGEST else ""
 
 
