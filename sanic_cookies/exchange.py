@@ -138,17 +138,19 @@ class Exchange:
         """Whether it is for a file."""
         return self.route is not None and bool(self.route.extra.static)
 
-    @property
-    def is_secure(self) -> bool:
-        """Whether cookies may be `Secure`: everywhere but on plain http to this very machine.
-
-        A proxy in front hides the browser's own connection, so its traces count as secure.
-        """
+    def goes_secure(self, spec: CookieSpec) -> bool:
+        """Say whether `spec`'s cookie is `Secure` in this exchange."""
+        if spec.secure != "auto":
+            return spec.secure
         if self._secure is None:
             self._secure = self._seems_secure()
         return self._secure
 
     def _seems_secure(self) -> bool:
+        """Say whether cookies may be `Secure`: but on plain http to this very machine they may.
+
+        A proxy in front hides the browser's own connection, so its traces count as secure.
+        """
         headers = self._headers
         if self._is_rewritten is None:
             self._is_rewritten = is_rewritten(self._app)
@@ -169,12 +171,6 @@ class Exchange:
             if name in headers:
                 return True
         return False
-
-    def goes_secure(self, spec: CookieSpec) -> bool:
-        """Say whether `spec`'s cookie is `Secure` in this exchange."""
-        if spec.secure != "auto":
-            return spec.secure
-        return self.is_secure if self._secure is None else self._secure
 
     def received(self, spec: CookieSpec, suffix: str = "") -> list[str]:
         """Return each value that came under exactly the name of `spec`."""

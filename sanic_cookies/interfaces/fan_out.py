@@ -17,7 +17,6 @@ from ..meter import CallOutcome, Meter
 from ..mistakes import FORGOTTEN
 from ..record import (
     SAVED,
-    TOMBSTONE_VERSION,
     Admission,
     Busy,
     Claim,
@@ -180,23 +179,26 @@ class FanOut:
         if self._telling is not None:
             self._telling.listen(name, hear)
 
-    async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
-        """Read from the master."""
-        record = await self._master.call(self._target.fetch, name, sid, budget=budget)
-        return None if record is None or record.version >= TOMBSTONE_VERSION else record
+    def read(self, name: str, sid: str, budget: Budget) -> Coroutine[Any, Any, Record | None]:
+        """Read from the master, which may answer with a tombstone: no secret opens that."""
+        return self._master.call(self._target.fetch, name, sid, budget=budget)
 
-    async def acquire(
+    async def fetch(self, name: str, sid: str, budget: Budget) -> Record | None:
+        """Read from the master what has not ended."""
+        record = await self.read(name, sid, budget)
+        return None if record is None or record.is_tombstone else record
+
+    def acquire(
         self, name: str, sid: str, claim: Claim, budget: Budget
-    ) -> Granted | Busy | None:
-        """Take the master's lease and read; a master without leases only reads."""
+    ) -> Coroutine[Any, Any, Granted | Busy | None]:
+        """Take the master's lease and read, see `read`; a master without leases only reads."""
         if self._leased is None:
-            record = await self.fetch(name, sid, budget)
-            return None if record is None else Granted(record, held=True)
-        acquire = self._leased.acquire
-        granted = await self._master.call(acquire, name, sid, claim, budget=budget)
-        if isinstance(granted, Granted) and granted.record.is_tombstone:
-            return None
-        return granted
+            return self._read_unleased(name, sid, budget)
+        return self._master.call(self._leased.acquire, name, sid, claim, budget=budget)
+
+    async def _read_unleased(self, name: str, sid: str, budget: Budget) -> Granted | None:
+        record = await self.fetch(name, sid, budget)
+        return None if record is None else Granted(record, held=True)
 
     def require_newest(self, record: Record | None) -> None:
         """Let a block be opened by what is the newest: where a store is read, that is always so.

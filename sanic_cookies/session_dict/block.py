@@ -166,12 +166,11 @@ class SessionDict(SessionEnding):
 
     # End.
 
-    async def _settle(self, plan: Plan | None) -> None:
+    def _settle(self, plan: Plan | None) -> Coroutine[Any, Any, None]:
         """Leave so that a cancellation does not stop it half way."""
         if self._may_repeat(plan):
-            await self._leave_inline(plan)
-        else:
-            await self._see_through(self._leave(plan))
+            return self._leave_inline(plan)
+        return self._see_through(self._leave(plan))
 
     async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
         """Await `work`; whoever is cancelled meanwhile leaves it to itself, but not unnoticed."""

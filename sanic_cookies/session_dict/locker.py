@@ -93,10 +93,10 @@ class SessionLocker(SessionReader):
                 if hold is None:
                     return
             try:
-                if self._store.is_shared:
-                    contended |= await self._read_with_lease(hold, credential, began)
-                else:
+                if not self._store.is_shared:
                     await self._read(credential, to_write=True)
+                elif not self._take_over(hold):
+                    contended |= await self._obtain(hold, credential, began)
             except BaseException:
                 hold.release()
                 raise
@@ -124,24 +124,16 @@ class SessionLocker(SessionReader):
             label=label,
         )
 
-    async def _read_with_lease(self, hold: Hold, who: Credential, began: float) -> bool:
-        """Read the record and take the lease; say whether another process had to be waited for."""
-        if isinstance(gift := hold.take_gift(), Bequest):
-            self._judge(gift.record)
-            self._read_at, self._lease = gift.read_at, gift.lease
-            self._runtime.stats.passed_on += 1
-            self._keep_renewed(hold, gift.lease)
+    def _take_over(self, hold: Hold) -> bool:
+        """Have lease and record from the block before, of this process; False if it left none."""
+        gift = hold.take_gift()
+        if not isinstance(gift, Bequest):
             return False
-        granted, waited = await self._obtain(hold, who, began)
-        self._judge(granted.record if granted is not None else None)
-        if granted is not None and not granted.held:
-            self._status_unlocked()
-        return waited
-
-    def _status_unlocked(self) -> None:
-        """Forget a record that was read but could not be locked: its secret is not ours."""
-        if self._status is LIVE:
-            self._forget(DEAD)
+        self._judge(gift.record)
+        self._read_at, self._lease = gift.read_at, gift.lease
+        self._runtime.stats.passed_on += 1
+        self._keep_renewed(hold, gift.lease)
+        return True
 
     def _entered(self, hold: Hold, contended: bool, began: float) -> None:
         runtime, now = self._runtime, time.monotonic()
@@ -180,9 +172,7 @@ class SessionLocker(SessionReader):
         if self._hold is not None:
             self._hold.lose()
 
-    async def _obtain(
-        self, hold: Hold, who: Credential, began: float
-    ) -> tuple[Granted | None, bool]:
+    async def _obtain(self, hold: Hold, who: Credential, began: float) -> bool:
         """Take the lease and read; say whether it had to be waited for, since `began`."""
         settings, store = self._runtime.settings, self._store
         # One token, made before the first try: whatever is retried, it is one lease.
@@ -192,7 +182,7 @@ class SessionLocker(SessionReader):
         budget.left -= settings.reserve
         try:
             try:
-                granted = await self._acquire(who.sid, claim, budget)
+                granted = await store.acquire(settings.name, who.sid, claim, budget)
             finally:
                 budget.left += settings.reserve
             while isinstance(granted, Busy):
@@ -201,25 +191,32 @@ class SessionLocker(SessionReader):
                     raise SessionLockTimeout(f"held by the route {granted.label!r}")
                 await store.turn(settings.name, who.sid, lease.token, left)
                 # Looking again is part of the wait, whose end is fixed.
-                granted = await self._acquire(who.sid, claim, Budget(settings.store_timeout))
+                again = Budget(settings.store_timeout)
+                granted = await store.acquire(settings.name, who.sid, claim, again)
+        except RecordUnreadable:
+            self._unreadable(who.sid)
+            granted = None
         except BaseException:
             # The lease may be ours although nobody told us: give it back in any case.
             self._runtime.background.spawn(self._return_for_sure(lease))
             raise
-        if waited and granted is not None and not granted.held:
-            # Its secret was replaced while it waited, and the lease had been handed to it.
-            self._runtime.background.spawn(self._return(lease))
-        if granted is not None and granted.held:
+        self._take(granted, lease, hold, waited)
+        return waited
+
+    def _take(self, granted: Granted | None, lease: Lease, hold: Hold, waited: bool) -> None:
+        """Settle what the session is by what the store has granted; None for no session."""
+        if granted is None:
+            self._judge(None)
+            return
+        if granted.held:
             self._lease = lease
             self._keep_renewed(hold, lease)
-        return granted, waited
-
-    async def _acquire(self, sid: str, claim: Claim, budget: Budget) -> Granted | Busy | None:
-        try:
-            return await self._store.acquire(self._runtime.settings.name, sid, claim, budget)
-        except RecordUnreadable:
-            self._unreadable(sid)
-            return None
+        elif waited:
+            # Its secret was replaced while it waited, and the lease had been handed to it.
+            self._runtime.background.spawn(self._return(lease))
+        self._judge(granted.record)
+        if not granted.held and self._status is LIVE:
+            self._forget(DEAD)  # read, but not locked: its secret is not ours
 
     def _keep_renewed(self, hold: Hold, lease: Lease) -> None:
         runtime = self._runtime

@@ -121,7 +121,7 @@ class SessionReader(SessionLifetime):
             to_write: Settle nothing by what is not the newest: see `FanOut.require_newest`.
         """
         try:
-            record = await self._store.fetch(
+            record = await self._store.read(
                 self._runtime.settings.name, credential.sid, self._budget
             )
         except RecordUnreadable:
@@ -224,6 +224,8 @@ class SessionReader(SessionLifetime):
     def _standing(self, record: Record, credential: Credential) -> Status:
         """Say what a session is to one whose secret is not, or no more, the current one."""
         ended = self._ended_status()
+        if record.is_tombstone:
+            return ended  # no attack: the copy of a session that has ended, become the master
         if not same(record.previous_hash, credential.secret_hash):
             self._suspect("wrong secret for a known session", record)
             return ended

@@ -17,6 +17,7 @@ from sanic import HTTPResponse, Request, text
 
 from harness import Browser, set_cookies
 from lab import Lab, until
+from masters import SHARED, make_master
 from sanic_cookies import (
     AsyncPG,
     InMemory,
@@ -26,6 +27,7 @@ from sanic_cookies import (
     SessionInterrupted,
 )
 from sanic_cookies.interfaces.postgres import interface
+from sanic_cookies.record import Draft, Outcome
 from stores import connected
 
 DAY = 24 * 3600
@@ -661,3 +663,31 @@ async def test_a_long_block_of_a_session_that_has_ended(
 
             assert (await pending).status_code == (200 if ends_itself else 409)
             assert await lab.stored(other) == ({"n": 2} if ends_itself else {})
+
+
+@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_is_remembered_of_an_ended_session_opens_nothing(
+    kind: str, changed: bool, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The copy of a session that has ended is none where it is the master, and no attack."""
+
+    async def count(sess: SessionDict) -> int:
+        async with sess:
+            sess["n"] = sess.get("n", 0) + 1
+            return int(sess["n"])
+
+    async with make_master(kind, request) as master, Lab(master) as lab:
+        await lab.put(n=1)
+        sid = lab.browser.cookies["session"].partition(".")[0]
+        assert await master.save(Draft.tombstone("session", sid, 60)) is Outcome.SAVED
+
+        if changed:
+            assert await lab.do(count) == 1
+            assert lab.browser.cookies["session"].partition(".")[0] != sid
+        else:
+            assert await lab.stored() == {}
+        ended = await master.fetch("session", sid)
+        assert ended is not None
+        assert ended.is_tombstone
+        assert not [each for each in caplog.records if each.name == "sanic_cookies.security"]

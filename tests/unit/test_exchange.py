@@ -57,7 +57,7 @@ def test_cookies_are_secure_but_on_plain_http_to_this_very_machine(
     host: str, scheme: str, secure: bool
 ) -> None:
     """Only plain http to a loopback host goes without `Secure`; every other name needs it."""
-    assert secure is Exchange(Request(host=host, scheme=scheme)).is_secure
+    assert secure is Exchange(Request(host=host, scheme=scheme)).goes_secure(SPEC)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_behind_a_proxy_cookies_are_secure(header: str) -> None:
     """A proxy on this machine hides the browser's own connection, so its traces count."""
     request = Request(host="localhost", scheme="http", headers=Header({header: "x"}))
 
-    assert Exchange(request).is_secure
+    assert Exchange(request).goes_secure(SPEC)
 
 
 @pytest.mark.parametrize(
