@@ -121,9 +121,7 @@ class SessionState:
 
         # Who is inside.
         self._owner: object = None
-        self._ousted = (
-            False  # another task of this request has ended what the open block began with
-        )
+        self._ousted = False  # another task has ended what the open block began with
         self._inside = False  # some task of this request is in a block, or on its way in or out
         self._gate: deque[asyncio.Future[None]] | None = None  # other tasks of this request
         self._hold: Hold | None = None
