@@ -176,7 +176,7 @@ class Limit(Struct, frozen=True, gc=False):
 
     Attributes:
         most: That many, the one that is being written included.
-        evict: End the oldest to make room; otherwise refuse the new one.
+        evict: End those with the oldest tokens to make room; otherwise refuse the new one.
     """
 
     most: int

@@ -80,7 +80,7 @@ class UserSessions(Session):
         return super().warnings()
 
     async def sessions_of(self, user: Any, request: Request | None = None) -> list[SessionInfo]:
-        """Return the live sessions of a user, the newest first.
+        """Return the live sessions of a user, the newest login first.
 
         One that its next use will end is not among them: its user is gone, or its stamp has
         changed (`user_loader` and `session_stamp` are asked).

@@ -41,8 +41,9 @@ class AuthOptions(SessionOptions, total=False):
             returns as well, if you ask for the sessions of that.
         max_sessions: How many sessions a user may have at once (None: any number; OWASP ASVS 5.0,
             7.1.2).
-        on_max_sessions: What one more login does: "evict_oldest" (default) or "refuse", which
-            raises `SessionLimitReached`.
+        on_max_sessions: What one more login does: "evict_oldest" (default) ends the session whose
+            login is longest ago, or whose last new token is (`confirm_login()`, `renew_every`);
+            "refuse" raises `SessionLimitReached`.
         login_url: Path of the login page: browsers that have to log in are sent there, with `next`
             (None: they get what other clients get, a 401).
         user_loader: Called with the stored user once per request, sync or async; what it returns

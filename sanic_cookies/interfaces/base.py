@@ -99,7 +99,11 @@ class SupportsIndex(Protocol):
     """A store that finds the sessions of a user."""
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
-        """Return the live records with this `user_key`, the one that began first at the front."""
+        """Return the live records with this `user_key`, the one with the oldest token at the front.
+
+        Each login replaces the token, so that is the one whose login is longest ago, or whose last
+        proof or renewal is (`Record.rotated_at`).
+        """
 
     async def admit(
         self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0

@@ -304,6 +304,32 @@ async def test_the_oldest_session_goes(indexed: Interface, user: str) -> None:
         await close(browsers)
 
 
+@pytest.mark.parametrize("by", ["login", "renewal"])
+async def test_the_oldest_session_is_that_of_the_oldest_login(
+    indexed: Interface, user: str, by: str
+) -> None:
+    """When a session began, by somebody who was nobody yet, does not count, nor does use."""
+    app = make(indexed, max_sessions=2)
+
+    @app.get("/note")
+    async def note(request: Request) -> Any:
+        async with request.ctx.auth_session as sess:
+            sess["seen"] = sess.get("seen", 0) + 1
+            if by == "renewal":
+                sess.set_expiry(600)
+        return text("")
+
+    async with serve(app) as url, Browser(url) as early, Browser(url) as late:
+        await early.get("/note")
+        browsers = await signed_in(url, user, 1)
+        await early.get(f"/login/{user}")
+        await browsers[0].get("/note")
+        await late.get(f"/login/{user}")
+
+        assert await whoami([*browsers, early, late]) == [None, user, user]
+        await close(browsers)
+
+
 async def test_one_login_too_many_is_refused(indexed: Interface, user: str) -> None:
     """With on_max_sessions="refuse" it gets 403, no cookie, and may log in elsewhere later."""
     app = make(indexed, max_sessions=2, on_max_sessions="refuse")

@@ -46,18 +46,30 @@ def user() -> str:
 
 
 async def sids(store: SupportsIndex, user: str, name: str = "contract") -> list[str]:
-    """Return the sids of a user's sessions, oldest first."""
+    """Return the sids of a user's sessions, the oldest login first."""
     return [record.sid for record in await store.records_of(name, user)]
 
 
-async def test_created_sessions_are_listed_oldest_first(store: SupportsIndex, user: str) -> None:
-    """What was created for a user is listed in the order in which the sessions began."""
+async def a_moment() -> None:
+    """Let a millisecond go by on the store's own clock: no two logins are to be at the same."""
+    await asyncio.sleep(0.002)
+
+
+async def test_sessions_are_listed_by_their_logins(store: SupportsIndex, user: str) -> None:
+    """The login that is longest ago comes first, whenever the sessions began and are used."""
     drafts = [new_draft(user_key=user, age=age) for age in (10, 30, 20)]
     for draft in drafts:
         await store.create(draft)
+        await a_moment()
     await store.create(new_draft(user_key=user + "x"))
+    first, second, third = (draft.sid for draft in drafts)
+    assert await sids(store, user) == [first, second, third]
 
-    assert await sids(store, user) == [drafts[1].sid, drafts[2].sid, drafts[0].sid]
+    login = following(drafts[0], user_key=user, rotated=True)
+    assert await store.save(login) is Outcome.SAVED
+    assert await store.save(following(drafts[1], user_key=user)) is Outcome.SAVED
+    assert await store.touch(login.name, third, 1, 60)
+    assert await sids(store, user) == [second, third, first]
 
 
 async def test_a_login_into_a_session_is_listed(store: SupportsIndex, user: str) -> None:
@@ -95,10 +107,10 @@ async def test_a_user_with_very_many_sessions(store: SupportsIndex, user: str) -
         await store.create(draft)
     for draft in drafts[20:180]:
         await store.delete(draft.name, draft.sid)
-    living = [draft.sid for draft in (*drafts[:20], *drafts[180:])]
+    living = sorted(draft.sid for draft in (*drafts[:20], *drafts[180:]))
 
     for _ in range(2):  # what was named wrongly has gone by the second time
-        assert await sids(store, user) == living
+        assert sorted(await sids(store, user)) == living
 
 
 async def test_names_keep_users_apart(store: SupportsIndex, user: str) -> None:
@@ -122,17 +134,26 @@ async def test_a_touched_session_stays_listed(store: SupportsIndex, user: str) -
 
 
 async def test_the_oldest_goes_for_the_newest(store: SupportsIndex, user: str) -> None:
-    """With `evict` a login beyond the limit ends the oldest session and says so."""
-    drafts = [new_draft(user_key=user, age=100 - number) for number in range(3)]
+    """With `evict` a login beyond the limit ends the session of the oldest one and says so."""
+    begun = new_draft(age=100)  # long ago, by somebody who logs in now
+    await store.create(begun)
+    drafts = [new_draft(user_key=user, age=age) for age in (0, 50)]
+    drafts.append(following(begun, user_key=user, rotated=True))
     for draft in drafts:
         assert (await store.admit(draft, None, EVICT)).ended == ()
+        await a_moment()
+    await store.touch(drafts[1].name, drafts[1].sid, 1, 60)
+    await store.save(following(drafts[2], user_key=user, rotated=False))
 
-    newest = new_draft(user_key=user)
-    admission = await store.admit(newest, None, EVICT)
+    for draft in drafts.copy():
+        newest = new_draft(user_key=user, age=200)
+        admission = await store.admit(newest, None, EVICT)
+        await a_moment()
 
-    assert (admission.outcome, admission.ended) == (Outcome.SAVED, (drafts[0].sid,))
-    assert await store.fetch(drafts[0].name, drafts[0].sid) is None
-    assert await sids(store, user) == [drafts[1].sid, drafts[2].sid, newest.sid]
+        assert (admission.outcome, admission.ended) == (Outcome.SAVED, (draft.sid,))
+        assert await store.fetch(draft.name, draft.sid) is None
+        drafts = [*drafts[1:], newest]
+        assert await sids(store, user) == [each.sid for each in drafts]
 
 
 async def test_logins_that_would_end_each_other(stores: list[SupportsIndex], user: str) -> None:

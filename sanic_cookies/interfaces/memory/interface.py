@@ -117,7 +117,7 @@ class InMemory:
         now, shelf = self._now(), self._shelf(name)
         found = (shelf.live(sid, now) for sid in shelf.sids_of(user_key))
         mine = [each for each in found if each is not None and each.user_key == user_key]
-        return sorted(mine, key=lambda record: record.created_at)
+        return sorted(mine, key=lambda record: record.rotated_at)
 
     async def admit(
         self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0

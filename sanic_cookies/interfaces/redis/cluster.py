@@ -50,7 +50,7 @@ class RedisUsers(RedisServer):
         gone = list(set(sids) - {record.sid for record in mine})
         for start in range(0, len(gone), READ_AT_ONCE):
             await self._run(FORGET, 1, index, *gone[start : start + READ_AT_ONCE])
-        return sorted(mine, key=lambda record: record.created_at)
+        return sorted(mine, key=lambda record: record.rotated_at)
 
     async def _fetch_readable(self, name: str, sid: str) -> Record | None:
         try:
@@ -80,9 +80,9 @@ class RedisUsers(RedisServer):
     async def _name_on_cluster(self, draft: Draft) -> None:
         if draft.user_key is not None:
             index = self._index(draft.name, draft.user_key)
-            began = round((time.time() - draft.age) * 1000)
+            made = round(time.time() * 1000)  # roughly: here the records themselves give the order
             life = draft.ttl if draft.lifetime is None else draft.lifetime
-            await self._run(REMEMBER, 1, index, draft.sid, began, ms(life))
+            await self._run(REMEMBER, 1, index, draft.sid, made, ms(life))
             if draft.version == 1 or draft.rotated:
                 await self._tidy_on_cluster(draft.name, index)
 

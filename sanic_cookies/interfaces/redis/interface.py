@@ -95,9 +95,9 @@ class Redis(RedisUsers):
         """See `Interface.touch`."""
         reply = await self._run(TOUCH, 1, self._key(name, sid), version, ms(ttl))
         if isinstance(reply, list):
-            user, began = reply
+            user, made = reply
             index = self._index(name, unmark(user) or "")
-            await self._run(REMEMBER, 1, index, sid, began, ms(ttl))
+            await self._run(REMEMBER, 1, index, sid, made, ms(ttl))
         return bool(reply)
 
     async def delete(self, name: str, sid: str) -> bool:
@@ -165,7 +165,7 @@ class Redis(RedisUsers):
         for reply in found:
             with suppress(RecordUnreadable):
                 records.append(read_record(name, reply[0].decode(), reply))
-        return sorted(records, key=lambda record: record.created_at)
+        return sorted(records, key=lambda record: record.rotated_at)
 
     async def admit(
         self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0

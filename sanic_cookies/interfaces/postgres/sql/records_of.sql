@@ -5,4 +5,4 @@ SELECT version, secret_hash, val, date_part('epoch', created_at) AS created_at,
        user_key, date_part('epoch', clock_timestamp()) AS now, sid
 FROM {table}
 WHERE name = $1 AND user_key = $2 AND expires_at > clock_timestamp()
-ORDER BY created_at, sid
+ORDER BY rotated_at, sid

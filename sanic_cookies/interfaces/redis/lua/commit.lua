@@ -12,7 +12,7 @@ local filled, renew, rotated, reads, release, version, ttl, lifetime, grace, lea
 local function ms(seconds)
   return seconds > 0 and math.max(1, math.floor(seconds * 1000 + 0.5)) or 0
 end
-local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q', 'c')
+local f = redis.call('HMGET', key, 'v', 'lt', 'll', 'q', 'o')
 if not f[1] then return redis.call('EXISTS', key) == 1 and 'foreign' or 'gone' end
 if token ~= '' and f[2] ~= token then
   -- A retry of a commit that did happen, or a holder whose lease has gone to somebody else.
@@ -62,8 +62,11 @@ elseif token ~= '' then
 end
 redis.call('HSET', key, unpack(w))
 if renew == 1 then redis.call('PEXPIRE', key, ms(ttl)) end
-if index then remember(index, sid, f[5], ms(lifetime == math.huge and ttl or lifetime)) end
-if index and rotated == 1 then tidy(index, prefix) end
+if index then
+  local made = rotated == 1 and now or f[5]
+  remember(index, sid, made, ms(lifetime == math.huge and ttl or lifetime))
+  if rotated == 1 then tidy(index, prefix) end
+end
 if passes_on then hand_over(key, f[4], now) end
 if rotated == 1 then tell(prefix, sid) end
 return #ended > 0 and ended or 'saved'

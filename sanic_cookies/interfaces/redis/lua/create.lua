@@ -21,7 +21,7 @@ redis.call('HSET', key, 'v', ARGV[1], 'h', ARGV[2], 'b', ARGV[3], 'c', now - ARG
   'd', deadline, 'o', now, 'p', '', 'g', 0, 'r', 0, 'u', ARGV[7])
 redis.call('PEXPIRE', key, ARGV[4])
 if index then
-  remember(index, ARGV[8], now - ARGV[6], ARGV[5] ~= '' and ARGV[5] or ARGV[4])
+  remember(index, ARGV[8], now, ARGV[5] ~= '' and ARGV[5] or ARGV[4])
   tidy(index, ARGV[9])
 end
 return #ended > 0 and ended or 1

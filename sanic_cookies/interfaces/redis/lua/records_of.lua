@@ -1,4 +1,4 @@
--- Reads a user's sessions, those that began first at the front. KEYS[1]: the index.
+-- Reads a user's sessions, those with the oldest tokens at the front. KEYS[1]: the index.
 -- ARGV: user, prefix of sessions, how many at once, then sids; without any, those of the index.
 -- What the index names wrongly is taken out of it. Answers a list of the sids that were too many,
 -- then for each that is the user's {sid, record...}.

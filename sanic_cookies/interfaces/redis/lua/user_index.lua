@@ -1,5 +1,5 @@
 -- Stands before the scripts that write for a user. The index is a sorted set of sids by the time
--- their sessions began; what it names wrongly goes when it is read.
+-- their tokens were made, which each login does; what it names wrongly goes when it is read.
 -- Makes room for `own` among at most `most` sessions: answers who was ended for it, or nothing if
 -- nobody may be.
 local function make_room(index, prefix, own, user, most, evict)
@@ -27,9 +27,9 @@ local function make_room(index, prefix, own, user, most, evict)
 end
 -- Names `sid` in the index, which lives as long as the longest session in it: as `life` says, how
 -- long that may last from now if it is not prolonged.
-local function remember(index, sid, began, life)
+local function remember(index, sid, made, life)
   local left = redis.call('PTTL', index)
-  redis.call('ZADD', index, began, sid)
+  redis.call('ZADD', index, made, sid)
   if left < tonumber(life) then redis.call('PEXPIRE', index, life) end
 end
 -- Looks at two that the index names, by chance, and takes out who has ended. Called with each name
