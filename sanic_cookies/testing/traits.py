@@ -62,9 +62,17 @@ class Contract:
         """Return the abilities whose suites are taken."""
         return {_suites[each] for each in cls.__mro__ if each in _suites}
 
-    async def outlive(self) -> None:
-        """Wait until what lives for `blink` seconds by the store's clock is over."""
-        await asyncio.sleep(1.5 * self.blink)
+    async def outlive(self, seconds: float | None = None) -> None:
+        """Wait until what lives for so many seconds by the store's clock, or `blink`, is over."""
+        await asyncio.sleep(1.5 * (seconds or self.blink))
+
+    @property
+    def lives(self) -> tuple[float, ...]:
+        """Lives in seconds, to be tried in turn by rules of what happens before the end of one.
+
+        The shortest does where the machine is quick, and none is too short where it stands still.
+        """
+        return self.blink, 8 * self.blink, 40 * self.blink
 
 
 async def stored(interface: Interface, draft: Draft) -> Record:

@@ -13,7 +13,7 @@ from worker import app, configure
 
 __all__ = ["app"]
 
-configure(os.environ["STORE_URL"], {"lease": 1.0, "max_hold": 2.0})
+configure(os.environ["STORE_URL"], {"lease": 2.0, "max_hold": 4.0, "patience": 30.0})
 main_process: list[str] = []
 
 

@@ -68,7 +68,7 @@ async def workers(store_url: str) -> AsyncIterator[Callable[..., object]]:
     started: list[Worker] = []
 
     async def start(number: int, **options: float) -> list[Worker]:
-        new = [Worker(store_url, options) for _ in range(number)]
+        new = [Worker(store_url, {"patience": 30.0, **options}) for _ in range(number)]
         started.extend(new)
         await asyncio.gather(*(worker.start() for worker in new))
         return new

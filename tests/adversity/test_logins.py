@@ -19,7 +19,7 @@ async def test_fifty_logins_at_once_never_pass_the_limit(
     workers: Callable[..., Any], http: httpx.AsyncClient, store_url: str
 ) -> None:
     """Whenever one looks, the user has three sessions at most; each login is answered."""
-    four = await workers(4, max_sessions=LIMIT, store_timeout=5)
+    four = await workers(4, max_sessions=LIMIT)
     seen = await many_logins(four, http, store_url, f"user-{token_hex(8)}", CROWD)
 
     print(f"{CROWD} logins: at most {seen.most} alive at {seen.reads} reads")

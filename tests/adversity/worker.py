@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-import time
+from dataclasses import replace
 
 from sanic import Sanic, json, text
 
@@ -26,13 +27,32 @@ app = Sanic("worker")
 
 
 def configure(url: str, options: dict[str, float]) -> None:
-    """Attach sessions on the store at `url`; `max_sessions` is for logins."""
+    """Attach sessions on the store at `url`.
+
+    `max_sessions` is for logins; `patience` is how many seconds the store has, in place of what it
+    has by default, where a process that stands still is not to be taken for a store that hangs.
+    """
     store = Redis(url) if url.startswith("redis") else AsyncPG(url)
-    most = options.pop("max_sessions", None)
+    most, patience = options.pop("max_sessions", None), options.pop("patience", None)
     Session(app, master_interface=store, preload=False, max_waiters=1000, **options)
     if most is not None:
         options["max_sessions"] = int(most)
     AuthSession(app, master_interface=store, preload=False, max_waiters=1000, **options)
+    if patience is not None:
+        for session in (app.ctx.session, app.ctx.auth_session):
+            session.settings = replace(
+                session.settings, store_timeout=patience, request_timeout=patience
+            )
+
+
+async def stay(request):
+    """Stay in the block: for so many seconds (`hold=0.5`), or until SIGUSR1 (`hold=told`)."""
+    hold = request.args.get("hold", "0")
+    app.ctx.inside += 1
+    try:
+        await (app.ctx.told.wait() if hold == "told" else asyncio.sleep(float(hold)))
+    finally:
+        app.ctx.inside -= 1
 
 
 @app.get("/inc")
@@ -40,18 +60,9 @@ async def inc(request):
     """Add one under the lock, after holding it for as long as was asked for."""
     async with request.ctx.session as sess:
         count = sess.get("count", 0) + 1
-        await asyncio.sleep(float(request.args.get("hold", 0)))
+        await stay(request)
         sess["count"] = count
     return json({"count": count})
-
-
-@app.get("/stall")
-async def stall(request):
-    """Hold the lock while the whole process stands still."""
-    async with request.ctx.session as sess:
-        sess["count"] = sess.get("count", 0) + 1
-        time.sleep(float(request.args.get("hold", 0)))  # noqa: ASYNC251 - the loop is to stall
-    return text("ok")
 
 
 @app.get("/count")
@@ -85,7 +96,7 @@ async def note(request):
     """Write into the session of whoever is logged in."""
     async with request.ctx.auth_session as sess:
         user = sess.get("current_user")
-        await asyncio.sleep(float(request.args.get("hold", 0)))
+        await stay(request)
         sess["notes"] = sess.get("notes", 0) + 1
     return json({"user": user})
 
@@ -134,8 +145,8 @@ async def members(request, ws):
 
 @app.get("/stats")
 async def stats(request):
-    """Show the counters and the tasks of this process."""
-    return json({**app.ctx.session.stats(), "pid": os.getpid()})
+    """Show the counters of this process, and how many requests are inside of a block."""
+    return json({**app.ctx.session.stats(), "inside": app.ctx.inside, "pid": os.getpid()})
 
 
 @app.get("/plain")
@@ -148,6 +159,13 @@ async def plain(request):
 async def refused(request, error):
     """Answer with the name of the error, so that tests can tell them apart."""
     return json({"error": type(error).__name__}, status=error.status_code)
+
+
+@app.before_server_start
+async def listen(app):
+    """Let those go on who stay until they are told."""
+    app.ctx.inside, app.ctx.told = 0, asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, app.ctx.told.set)
 
 
 @app.after_server_start

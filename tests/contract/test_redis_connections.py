@@ -25,6 +25,7 @@ from documents import blocks
 from programs import ROOT
 from sanic_cookies import Redis, SessionStoreError
 from sanic_cookies.interfaces.guard import Budget, Guard
+from sanic_cookies.interfaces.redis.link import CONNECT_SECONDS
 from sanic_cookies.interfaces.redis.wire import OwnPool, Wire, transport_of
 from sanic_cookies.record import Granted, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
@@ -287,6 +288,22 @@ def test_tls(server: RedisServer, certificate: Path, loop: Any) -> None:
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(body())
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_pause_while_it_connects_is_not_the_servers(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """A process that stands still for as long as a server may take to greet does not give it up."""
+    loop, interface = asyncio.get_running_loop(), Redis(server.url)
+    call = asyncio.create_task(interface.fetch("session", "x"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + 1.1 * CONNECT_SECONDS)
+
+    assert await call is None
+    await interface.close()
 
 
 async def test_certificate_of_somebody_else_is_refused(

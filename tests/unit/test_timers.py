@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sanic_cookies.timers import Timers
+import pytest
+
+from sanic_cookies.timers import Timers, timeout_awake
 
 SECONDS = 0.001
 
@@ -105,3 +107,32 @@ def test_a_new_loop_begins_anew() -> None:
     asyncio.run(leave())
     asyncio.run(stay())
     assert not bells
+
+
+async def test_a_pause_of_the_process_is_no_time_of_the_other_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who stood still for longer than the whole time looks again before giving up."""
+    loop = asyncio.get_running_loop()
+    async with timeout_awake(10):
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + 11)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+async def test_a_time_awake_ends() -> None:
+    """Who waits in vain is told so, and a cancellation from outside is nobody's timeout."""
+    with pytest.raises(TimeoutError):
+        async with timeout_awake(0.01):
+            await asyncio.Event().wait()
+
+    async def wait() -> None:
+        async with timeout_awake(60):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

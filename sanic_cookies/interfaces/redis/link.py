@@ -33,15 +33,14 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ...timers import LOOKS, timeout_awake
+
 # For how long a connection may take to be made, greeting included, and for how long the server may
 # owe a reply and send nothing at all, unless the connection's `socket_connect_timeout` or
 # `socket_timeout` says otherwise. A server that is silent hangs, or is gone without a word, and
 # only a new connection will tell.
 CONNECT_SECONDS = 1.0
 SILENT_SECONDS = 1.0
-# In that time, how often to look. A process that stood still itself looks once, not four times, so
-# it does not take its own pause for the server's.
-_LOOKS = 4
 # How many commands may wait for their replies, those of cancelled requests included.
 MOST_WAITING = 4096
 
@@ -103,7 +102,7 @@ class Link(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._unsent: list[bytes] = []
         self._looks = 0
-        self._look_every = (connection.socket_timeout or SILENT_SECONDS) / _LOOKS
+        self._look_every = (connection.socket_timeout or SILENT_SECONDS) / LOOKS
         self._next_look: asyncio.TimerHandle | None = None
         self._closed = self._loop.create_future()
         self._since = self._loop.time()
@@ -171,12 +170,15 @@ class Link(asyncio.Protocol):
             self._closed.set_result(None)
 
     def _look(self) -> None:
-        """See whether anything has come since the last time, for as long as something is due."""
+        """See whether anything has come since the last time, for as long as something is due.
+
+        A pause of this process is one look, as for `timeout_awake`.
+        """
         self._next_look = None
         if not self._waiting:
             return
         self._looks += 1
-        if self._looks > _LOOKS:
+        if self._looks > LOOKS:
             self.end(ConnectionLostError("the server does not answer"))
         else:
             self._next_look = self._loop.call_later(self._look_every, self._look)
@@ -217,7 +219,7 @@ async def connect(connection: AbstractConnection) -> Link:
     """
     ping = token_hex(8).encode()
     try:
-        async with asyncio.timeout(connection.socket_connect_timeout or CONNECT_SECONDS):
+        async with timeout_awake(connection.socket_connect_timeout or CONNECT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]
             link = Link(connection)
             reply = await link.send(pack_command(("PING", ping)))  # type: ignore[arg-type]

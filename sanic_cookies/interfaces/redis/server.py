@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from ...record import RecordUnreadable
+from ...timers import timeout_awake
 from ..news import News
 from ..wakeups import Wakeups
 from .eviction import warn_of_eviction
@@ -68,7 +69,7 @@ class RedisServer:
         """Connect, and load the scripts if the server is there; if not, the first use will."""
         wire = self._connected()
         with suppress(*FAILURES):
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with timeout_awake(CONNECT_SECONDS):
                 for script in SCRIPTS:
                     await wire.execute("SCRIPT", "LOAD", script.text)
                 # Where INFO is forbidden nothing is known, and nothing said.
