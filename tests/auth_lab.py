@@ -107,7 +107,7 @@ class Pause:
     async def wait(self) -> None:
         """Say that the handler is here, and wait; called by the handler."""
         self.reached.set()
-        await asyncio.wait_for(self.resume.wait(), 10)
+        await asyncio.wait_for(self.resume.wait(), 60)
 
 
 class Clock:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, Self
 
 import httpx
+import pytest
 from sanic import Request, json
 from sanic.exceptions import ServerError
 from sanic.response import BaseHTTPResponse
 
 from harness import Browser, make_app, serve
 from sanic_cookies import InMemory, Session, SessionDict
+from sanic_cookies.interfaces import guard
 
 Body = Callable[[SessionDict], Awaitable[Any]]
 
@@ -35,9 +39,21 @@ async def failing_block(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop go round until something holds that nobody announces, like a queue's length."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
+
+
+@contextmanager
+def down_meanwhile() -> Iterator[None]:
+    """Have each store that fails be taken as down to the end of the block, not for a second.
+
+    However long this machine stands still, nobody looks meanwhile whether the store is back.
+    """
+    now = time.monotonic()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(guard, "time", SimpleNamespace(monotonic=lambda: now))
+        yield
 
 
 def be_patient(session: Session) -> None:
@@ -51,6 +67,7 @@ def be_patient(session: Session) -> None:
         store_timeout=10 * settings.store_timeout,
         request_timeout=10 * settings.request_timeout,
     )
+    session.start()
 
 
 class Lab:

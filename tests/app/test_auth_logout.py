@@ -108,7 +108,7 @@ async def test_logout_does_not_wait_for_the_lock(shared_master: Any, preload: bo
             sess["cart"] = "revived"
             await pause.wait()
 
-    async with AuthLab(shared_master, preload=preload, lock_timeout=8) as lab:
+    async with AuthLab(shared_master, preload=preload, lock_timeout=40) as lab:
         await lab.login("ann")
         tab = await lab.thief()
         sid = lab.sid()
@@ -116,7 +116,7 @@ async def test_logout_does_not_wait_for_the_lock(shared_master: Any, preload: bo
         await pause.reached.wait()
         began = time.monotonic()
         assert (await lab.logout()).status_code == 200
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20
         assert not running.done()
         pause.resume.set()
         response = await running

@@ -213,17 +213,29 @@ async def test_absolute_timeout_counts_from_creation(expiry: int | None) -> None
         assert await lab.do(look) is False
 
 
-@pytest.mark.parametrize("seconds", [0.5])
-async def test_the_stores_own_clock_ends_a_session(shared_master: Any, seconds: float) -> None:
-    """Without a request the store forgets the session after its idle time."""
-    async with Lab(shared_master, expiry=seconds) as lab:
-        await lab.put(n=1)
-        sid = lab.browser.cookies["session"].partition(".")[0]
-        assert await lab.session.exists(sid)
-        await asyncio.sleep(seconds + 0.1)
+async def put_for_long(lab: Lab) -> Browser:
+    """Return another browser, whose session outlives the test."""
 
-        assert await lab.stored() == {}
-        assert not await lab.session.exists(sid)
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess["n"] = 2
+            sess.set_expiry(600)
+
+    browser = await lab.open_browser()
+    await lab.do(body, browser=browser)
+    return browser
+
+
+async def test_the_stores_own_clock_ends_a_session(shared_master: Any) -> None:
+    """Without a request the store forgets the session after its idle time, and no other."""
+    async with Lab(shared_master, expiry=0.5) as lab:
+        alive = await put_for_long(lab)
+        await lab.put(n=1)
+        sids = [each.cookies["session"].partition(".")[0] for each in (lab.browser, alive)]
+        await asyncio.sleep(0.6)
+
+        assert [await lab.stored(), await lab.stored(alive)] == [{}, {"n": 2}]
+        assert [await lab.session.exists(sid) for sid in sids] == [False, True]
 
 
 async def test_the_cookies_own_clock_ends_a_session(master: Any) -> None:
@@ -395,11 +407,13 @@ async def test_clear_expired_in_a_database(request: pytest.FixtureRequest) -> No
     master = AsyncPG(request.getfixturevalue("database_url"), table="cleared", sweep_every=0)
     await master.create_table()
     async with Lab(master, expiry=0.3) as lab:
-        await lab.put(n=1)
+        alive = await put_for_long(lab)
         assert await lab.session.clear_expired() == 0
+        await lab.put(n=1)
         await asyncio.sleep(0.4)
 
         assert await lab.session.clear_expired() == 1
+        assert await lab.stored(alive) == {"n": 2}
 
 
 async def test_clear_expired_ends(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +426,10 @@ async def test_clear_expired_ends(database_url: str, monkeypatch: pytest.MonkeyP
         await asyncio.sleep(0.3)
         async with other.transaction():
             await other.execute("LOCK TABLE locked")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 with pytest.raises(TimeoutError):
                     await lab.session.clear_expired()
+        monkeypatch.undo()
         assert await lab.session.clear_expired() == 1
 
 
@@ -653,7 +668,7 @@ async def test_a_long_block_of_a_session_that_has_ended(
     async def end(sess: SessionDict) -> None:
         await sess.end()
 
-    async with Lab(shared_master, lease=0.3) as lab:
+    async with Lab(shared_master, lease=2.1) as lab:
         await lab.put(n=1)
         async with lab.browser.copy() as other:
             pending = asyncio.create_task(lab.visit(late, browser=other))

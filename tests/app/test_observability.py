@@ -61,8 +61,8 @@ def test_the_page_lists_every_signal() -> None:
 async def told() -> dict[str, list[dict[str, Any]]]:
     """What listeners of all signals are told while everything happens that they tell of."""
     heard: dict[str, list[dict[str, Any]]] = {name: [] for name in SIGNALS.values()}
-    options = {"max_sessions": 1, "on_max_sessions": "refuse", "lease": 0.5, "max_hold": 0.9}
-    lab = AuthLab(lock_timeout=0.4, **options)
+    options = {"max_sessions": 1, "on_max_sessions": "refuse", "lease": 2, "max_hold": 3}
+    lab = AuthLab(lock_timeout=1.5, **options)
     lab.auth.add_interface(Failing())
     for name in SIGNALS.values():
         listen(lab, name, heard[name])
@@ -101,7 +101,7 @@ async def live(lab: AuthLab) -> None:
         raise AssertionError("the guard let a stranger in")
 
     await lab.visit(guarded, browser=other)
-    for hold in (0.05, 1.0):  # the second outlives `lock_timeout` and `max_hold`
+    for hold in (0.05, 3.2):  # the second outlives `lock_timeout` and `max_hold`
         holder = asyncio.create_task(lab.visit(partial(holding, pause := Pause(), hold)))
         await pause.reached.wait()
         waiter = asyncio.create_task(lab.visit(partial(holding, None, 0)))

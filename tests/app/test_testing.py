@@ -176,7 +176,7 @@ async def test_hanging_call_goes_on_when_healed() -> None:
 async def test_delayed_call_is_late() -> None:
     """A call that is delayed beyond `store_timeout` is given up."""
     faulty = Faulty(InMemory())
-    async with Browser(make_shop(faulty, store_timeout=0.05)) as browser:
+    async with Browser(make_shop(faulty, store_timeout=1.5)) as browser:
         await browser.get("/count")
         faulty.delay("save", 30)
 

@@ -80,13 +80,13 @@ class Site(AuthLab):
 async def lives(ws: ClientConnection) -> None:
     """Make sure that somebody answers."""
     await ws.send("still there?")
-    assert await asyncio.wait_for(ws.recv(), 10) == "still there?"
+    assert await asyncio.wait_for(ws.recv(), 30) == "still there?"
 
 
 async def closing(ws: ClientConnection) -> tuple[int, str]:
     """Wait for the close; give its code and reason."""
     with pytest.raises(ConnectionClosed) as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 await ws.recv()
     assert caught.value.rcvd is not None
@@ -289,7 +289,7 @@ async def test_the_code_is_the_applications_choice() -> None:
 
 async def test_it_is_closed_when_the_session_expires(shared_master: Any) -> None:
     """Nobody has to look: the end that is known is waited for."""
-    async with Site(shared_master, expiry=1) as site:
+    async with Site(shared_master, expiry=3) as site:
         await site.login("ann")
         async with site.dial() as ws:
             await lives(ws)

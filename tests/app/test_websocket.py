@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from websockets.asyncio.client import connect
 
 from harness import Browser, make_app, serve
 from sanic_cookies import InMemory, ResponseStarted, Session, SessionDict
+from sanic_cookies.interfaces import guard
 
 
 def make_site(master: Any = None, **options: Any) -> Any:
@@ -145,19 +145,28 @@ async def test_no_lock_outlives_its_block() -> None:
 
 
 class Slow(InMemory):
-    """Memory that takes a moment for each look."""
+    """Memory that takes ten seconds for each look, by the clock by which that is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
     async def fetch(self, name: str, sid: str) -> Any:
-        await asyncio.sleep(0.1)
+        self.now += 10
         return await super().fetch(name, sid)
 
 
 @pytest.mark.parametrize("order", ["peek", "look", "write"])
-async def test_a_socket_may_live_for_long(order: str) -> None:
+async def test_a_socket_may_live_for_long(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a request may wait for stores is counted anew for each look, not for a socket's life."""
-    app = make_site(Slow())
+    slow = Slow()
+    monkeypatch.setattr(guard, "time", slow)
+    app = make_site(slow, store_timeout=30)
     session = app.ctx.session
-    session.settings = replace(session.settings, request_timeout=0.35)
+    session.settings = replace(session.settings, request_timeout=35)
     async with serve(app) as url, Browser(url) as browser:
         await browser.get("/write")
         async with dial(url, browser) as ws:
