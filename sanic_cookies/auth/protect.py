@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from sanic import Blueprint, Sanic
 from sanic.blueprint_group import BlueprintGroup
@@ -71,7 +72,7 @@ class Protection:
             return False
         url = self.rule.redirect_to or self._gate.login_url
         # Who has to log in must be able to.
-        return not ((url is not None and is_at(request, url)) or is_public(request))
+        return not ((url is not None and _is_login_page(request, url)) or is_public(request))
 
     def _covers(self, route: Any) -> bool:
         if self._blueprints is None:
@@ -131,6 +132,17 @@ def require_guarded(app: Sanic[Any, Any]) -> None:
                 f"nothing guards the route {route.name!r}: put login_required below the route's "
                 "decorator"
             )
+
+
+def _is_login_page(request: Request, url: str) -> bool:
+    """Say whether `request` asks for the page at `url`, and not for what a pattern makes of it.
+
+    With another slash at its end it is the same page where the route is fixed; to one with
+    parameters, such as `/<path:path>`, it is another value.
+    """
+    if request.path == urlsplit(url).path:
+        return True
+    return is_at(request, url) and request.route is not None and not request.route.params
 
 
 def _inside(handler: Callable[..., Any]) -> Iterator[Callable[..., Any]]:

@@ -152,6 +152,19 @@ async def test_an_app_is_shut_but_for_its_exceptions(
         assert not lab.browser.cookies
 
 
+@pytest.mark.parametrize("page", ["fixed", "catch-all"])
+@pytest.mark.parametrize("login_url", ["/login", "/login/"])
+async def test_nothing_else_passes_for_the_login_page(page: str, login_url: str) -> None:
+    """With other slashes at its end, the login page's path may be another value of a pattern."""
+    lab = AuthLab(None, login_url=login_url)
+    lab.app.add_route(hello, "/login" if page == "fixed" else "/<path:path>", name="page")
+    lab.auth.protect(lab.app)
+    async with lab:
+        for path in ("/login", "/login/", "/login//"):
+            status = 200 if page == "fixed" or path == login_url else 401
+            assert (await lab.browser.get(path)).status_code == status, path
+
+
 async def test_who_is_logged_in_reaches_it(master: Any) -> None:
     """With a login all is as it was; with another user than the rule's it is a 403."""
     lab = AuthLab(master)
