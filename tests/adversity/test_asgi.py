@@ -121,7 +121,7 @@ async def test_login_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
 
 
 async def test_there_is_no_main_process_under_asgi(asgi: str, http: httpx.AsyncClient) -> None:
-    """Its listeners are not called there: nobody could make a table in them."""
+    """Its listeners are not called there, so none of them may be the one that makes a table."""
     assert (await http.get(asgi + "/main-process")).json() == []
 
 

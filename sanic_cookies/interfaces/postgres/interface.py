@@ -1,9 +1,10 @@
 """Sessions in Postgres (12 or newer) through asyncpg: one row a session, one statement a step.
 
 The lease stands in columns of the session's own row. No connection is held while a handler runs,
-and nothing belongs to a connection (no advisory session locks, no LISTEN), so a transaction pooler
-may stand between. All times are the server's own. The indexed expiry moves only when a session is
-renewed, so most writes are HOT updates.
+and no step depends on what belongs to a connection (no advisory locks of a session; `ear` listens
+where it can, and nobody waits for that alone), so a transaction pooler may stand between. All times
+are the server's own. The indexed expiry moves only when a session is renewed, so most writes are
+HOT updates.
 
 The steps that every request takes (fetch, acquire, commit, release) are joined: see `joining`.
 """
