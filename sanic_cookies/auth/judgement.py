@@ -84,7 +84,7 @@ class JudgedUsers(UserSessions):
             current: Public id of the session that becomes the login.
         """
         limit = self.settings.limit
-        if limit is None or not self._judges_users:
+        if limit is None or not self._judges_users or self.user_key(user) is None:
             return
         others = [each for each in await self._records_of(user) if each.sid != current]
         if len(others) >= limit.most:

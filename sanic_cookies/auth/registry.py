@@ -49,6 +49,10 @@ class SessionInfo:
     current: bool
 
 
+UNLISTED = (
+    "the sessions of this user are in no list: give the user a user_id or an id, or have user_key= "
+    "make a key of it"
+)
 ANYBODY: Any = object()  # not None, which is what `current_user()` says of a stranger
 Place = tuple[Record, Identity | None]  # a session of a user, and the login that it holds
 
@@ -92,7 +96,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` is an object that names nobody.
+            TypeError: `user` names nobody: there is no key for it (see `user_key`).
         """
         current = None if request is None else await self._sid_of(request)
         places = [(record, self._login_of(record)) for record in await self._records_of(user)]
@@ -113,7 +117,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` is an object that names nobody.
+            TypeError: `user` names nobody: there is no key for it (see `user_key`).
         """
         self._require_index()
         if not is_sid(sid):
@@ -122,9 +126,9 @@ class UserSessions(Session):
             record = await self.runtime.store.fetch(self.name, sid, self._new_budget())
         except RecordUnreadable:
             return False
-        if record is None or record.user_key is None:
+        if record is None or (record.user_key is None and self._login_of(record) is None):
             return False
-        if user is not ANYBODY and (user is None or record.user_key != self.user_key(user)):
+        if user is not ANYBODY and (user is None or record.user_key != self._listed_key(user)):
             return False
         return await self._end(record)
 
@@ -137,6 +141,7 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: Not all could be ended.
             SessionConfigError: The master interface keeps no index of users.
+            TypeError: There is no key for the user (see `user_key`).
         """
         sess = self.of(request)
         identity = await sess.identity()
@@ -154,16 +159,23 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: Not all could be ended.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` is an object that names nobody.
+            TypeError: `user` names nobody: there is no key for it (see `user_key`).
         """
         return await self._end_all(await self._records_of(user))
 
     async def _records_of(self, user: Any) -> list[Record]:
         self._require_index()
+        if user is None:
+            return []
+        key = self._listed_key(user)
+        return await self.runtime.store.records_of(self.name, key, self._new_budget())
+
+    def _listed_key(self, user: Any) -> str:
+        """Return the key of a user; that one without a key has no sessions would be a lie."""
         key = self.user_key(user)
         if key is None:
-            return []
-        return await self.runtime.store.records_of(self.name, key, self._new_budget())
+            raise TypeError(UNLISTED)
+        return key
 
     async def _end_all(self, records: list[Record]) -> int:
         """End sessions, some at a time: all at once, other requests would wait behind them."""

@@ -36,9 +36,9 @@ class AuthOptions(SessionOptions, total=False):
         no_auth_handler: Called instead of a guarded handler when nobody is logged in; sync or
             async; by default `LoginRequired` is raised (401).
         remember_expiry: Seconds that a remembered login lives (30 days).
-        user_key: Makes the key of the per-user index from a user, None for no key; by default the
-            value itself, or its "user_id" or "id". Give it one that takes what `user_loader`
-            returns as well, if you ask for the sessions of that.
+        user_key: Makes the key of the per-user index from a user, None for one who is in no list
+            and under no limit; by default the value itself, or its "user_id" or "id". Give it one
+            that takes what `user_loader` returns as well, if you ask for the sessions of that.
         max_sessions: How many sessions a user may have at once (None: any number; OWASP ASVS 5.0,
             7.1.2).
         on_max_sessions: What one more login does: "evict_oldest" (default) ends the session whose
@@ -148,7 +148,7 @@ class AuthSession(Gatekeeper):
             reset_session: Drop what the anonymous session held.
 
         Raises:
-            TypeError: `user` is None.
+            TypeError: `user` is None or, with `max_sessions`, a dict without an id.
             ValueError: `user_loader` does not know the user.
             SessionConfigError: `duration` is no time, or not more than 0.
             ResponseStarted: The response has begun, so no cookie can be set.
@@ -159,6 +159,8 @@ class AuthSession(Gatekeeper):
         if duration is not None:
             seconds = seconds_of("duration", duration, served=True)
             limit = seconds if limit is None else min(limit, seconds)
+        if self.limit is not None and self._user_key is default_user_key:
+            self._listed_key(user)  # or there would be no limit
         loaded, stamp = await self._recognise(user)
         sess = self.of(request)
         async with sess:

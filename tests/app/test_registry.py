@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sanic import Request, json, text
 
+from auth_lab import AuthLab
 from harness import Browser, make_app, serve
 from lab import be_patient
 from sanic_cookies import (
@@ -229,6 +230,42 @@ async def test_nobody_revokes_nothing(indexed: Interface, user: str) -> None:
         assert (await stranger.get(f"/revoke/{victim}")).json() is False
         assert await whoami(theirs) == [user]
         await close(theirs)
+
+
+async def test_a_user_without_a_key_is_found_out(indexed: Interface, user: str) -> None:
+    """That a dict without an id has no sessions would be a lie; by its id each can be revoked."""
+    named = {"name": user}
+    async with AuthLab(indexed) as lab:
+        stranger = await lab.open_browser()
+        await lab.write(browser=stranger, cart=1)
+        await lab.login(named)
+        for ask in (lab.auth.sessions_of, lab.auth.logout_everywhere):
+            with pytest.raises(TypeError, match="user_key="):
+                await ask(named)
+        with pytest.raises(TypeError, match="user_key="):
+            await lab.do(lab.auth.logout_others)
+        with pytest.raises(TypeError, match="user_key="):
+            await lab.auth.revoke(lab.sid(), {"name": "somebody else"})
+        assert await lab.user() == named
+
+        assert await lab.auth.revoke(lab.sid())
+        assert await lab.user() is None
+        assert not await lab.auth.revoke(stranger.cookies[lab.cookie].partition(".")[0])
+
+
+@pytest.mark.parametrize("loader", [None, lambda user: user])
+async def test_no_limit_without_a_key(indexed: Interface, user: str, loader: Any) -> None:
+    """A limit that could not hold logs nobody in, unless `user_key` says that there is none."""
+    named, limited = {"name": user}, {"max_sessions": 1, "user_loader": loader}
+    async with AuthLab(indexed, **limited) as lab:
+        with pytest.raises(TypeError, match="user_key="):
+            await lab.do(lambda request: lab.auth.login_user(request, named))
+        assert await lab.user() is None
+    async with AuthLab(indexed, user_key=lambda _: None, **limited) as lab:
+        phone = await lab.open_browser()
+        await lab.login(named)
+        await lab.login(named, browser=phone)
+        assert [await lab.user(), await lab.user(phone)] == [named, named]
 
 
 async def test_a_name_that_is_no_text_has_no_sessions(indexed: Interface) -> None:
