@@ -306,9 +306,18 @@ async def test_the_socket_closes_for_strangers(tmp_path: Path) -> None:
         assert str(ws.close_code) == code(rows(FORMS, "Sockets")[0][1])[0]
 
 
+def test_each_file_is_described() -> None:
+    """The page on the layout names each file of the package once, and no other."""
+    page, package = DOCS / "architecture.md", ROOT / "sanic_cookies"
+    tables = [rows(page, heading) for heading in headings(page) if heading != "Words"]
+    named = [name for table in tables for row in table for name in code(row[0])]
+
+    assert sorted(named) == sorted(str(file.relative_to(package)) for file in package.rglob("*.py"))
+
+
 def test_the_table_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """The SQL of the page is what the command line prints."""
-    [block] = [each for each in blocks(DOCS / "layout.md") if each.language == "sql"]
+    [block] = [each for each in blocks(DOCS / "stored_data.md") if each.language == "sql"]
     main(["sql"])
 
     assert block.text == capsys.readouterr().out
@@ -316,8 +325,8 @@ def test_the_table_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]
 
 def test_the_columns_are_all_explained() -> None:
     """Each column of the table stands in the list below it, once."""
-    [block] = [each for each in blocks(DOCS / "layout.md") if each.language == "sql"]
-    named = [name for row in rows(DOCS / "layout.md", "Postgres") for name in code(row[0])]
+    [block] = [each for each in blocks(DOCS / "stored_data.md") if each.language == "sql"]
+    named = [name for row in rows(DOCS / "stored_data.md", "Postgres") for name in code(row[0])]
 
     assert named == re.findall(r"^    ([a-z_]+) ", block.text, re.MULTILINE)
 
@@ -328,7 +337,7 @@ def test_the_fields_are_those_of_the_scripts() -> None:
     text = "".join(script.read_text() for script in scripts)
     used = set(re.findall(r"'(?:HGET|HMGET|HSET|HDEL)', key,([^)]*)\)", text))
     fields = {name for each in used for name in re.findall(r"'([a-z]{1,2})'", each)}
-    named = [name for row in rows(DOCS / "layout.md", "Redis") for name in code(row[0])]
+    named = [name for row in rows(DOCS / "stored_data.md", "Redis") for name in code(row[0])]
 
     assert set(named) == fields
     assert len(named) == len(set(named))

@@ -1,4 +1,4 @@
-"""What a block's end does: decided in one place, without I/O, before anything is written."""
+"""What can become of a record at a block's end, and the table that says when."""
 
 from __future__ import annotations
 
