@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sanic import Sanic
 from curl import calls_in, outputs_of
 from documents import PAGES, README, ROOT, Place, links, places, run
 from harness import serve
-from sanic_cookies.cli import main
+from sanic_cookies.cli import _parser, main
 
 ALL = places(PAGES)
 # Other names of what is carried out here: under these it would be overlooked.
@@ -103,13 +104,22 @@ async def test_calls_print_what_they_show(place: Place, prepare: Any) -> None:
         assert await outputs_of(calls, url, {}) == [call.output for call in calls]
 
 
+# Besides the pages, which users read, what those read who work on the library or have found a hole.
+DOCUMENTS = [*PAGES, *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY"))]
+_IN_A_SENTENCE = re.compile(r"`((?:make|sanic-cookies|python|pip) [^`\n]+)`")
 COMMANDS = sorted(
     {
         command.strip()
-        for place in of("sh")
+        for place in places(DOCUMENTS)
+        if place.block.language == "sh"
         for line in place.block.text.splitlines()
         for command in line.split("&&")
         if command.strip() and not command.startswith("#")
+    }
+    | {
+        command
+        for document in DOCUMENTS
+        for command in _IN_A_SENTENCE.findall(document.read_text("utf-8"))
     }
 )
 
@@ -125,6 +135,8 @@ def test_a_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None
         case ["sanic-cookies", ("key" | "sql") as first, *rest]:
             assert main([first, *rest]) == 0
             assert capsys.readouterr().out
+        case ["sanic-cookies", *rest] if rest != ["--version"]:
+            _parser().parse_args(rest)  # which ends the program if it does not know them
         case ["pip", "install", *rest]:
             setup = configparser.ConfigParser()
             setup.read(ROOT / "setup.cfg")
@@ -132,15 +144,17 @@ def test_a_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None
                 assert set(extra.split(",")) <= set(setup["options.extras_require"])
         case ["python", path, *_] if path.endswith(".py") and "/" in path:
             assert (ROOT / path).exists()
+        case ["python", "-m", module, *_]:
+            assert find_spec(module)
 
 
 @pytest.mark.parametrize(
     ("page", "link"),
-    sorted({(page.name, link) for page in PAGES for link in links(page)}),
+    sorted({(page.name, link) for page in DOCUMENTS for link in links(page)}),
 )
 def test_a_link_leads_somewhere(page: str, link: str) -> None:
-    """Each file that a page links to is there."""
-    [place] = [each for each in PAGES if each.name == page]
+    """Each file that a document links to is there."""
+    [place] = [each for each in DOCUMENTS if each.name == page]
 
     assert (place.parent / link).exists()
 
