@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import sanic_cookies
 from documents import ROOT
 
 TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "MANIFEST.in", "README.md"}
@@ -82,6 +83,7 @@ def test_description_is_in_order(built: Path) -> None:
     assert [link for pair in found if not (link := "".join(pair)).startswith("https://")] == []
     urls = {line.partition(",")[0] for line in facts.get_all("Project-URL", [])}
     assert urls >= {"Documentation", "Changelog", "Source", "Issues"}
+    assert facts["Version"] == sanic_cookies.__version__
     assert facts["License-Expression"] == "MIT"
     assert facts["Requires-Python"] == ">=3.11"
     extras = set(facts.get_all("Provides-Extra", []))

@@ -171,11 +171,6 @@ def test_the_extras_that_errors_name_exist() -> None:
         assert f"%({extra})s" in extras["all"]
 
 
-def test_the_version_is_that_of_the_metadata() -> None:
-    """Package and metadata tell the same version."""
-    assert sanic_cookies.__version__ == metadata()["metadata"]["version"]
-
-
 def test_every_file_of_the_package_is_packaged() -> None:
     """`py.typed`, Lua and SQL go into the wheel: each data file is matched by `package_data`."""
     patterns = [each.strip() for each in metadata()["options.package_data"]["*"].split(",")]
