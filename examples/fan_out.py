@@ -18,6 +18,7 @@ from, nobody was logged out, and Redis is still written to, in case you want to 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, json
 
@@ -36,10 +37,9 @@ else:
     session.add_interface(postgres)
 
 
-@app.main_process_start
-async def make_table(app: Sanic) -> None:
+@app.before_server_start
+async def make_table(app: Sanic[Any, Any]) -> None:
     await postgres.create_table()
-    await postgres.close()
 
 
 @app.get("/")

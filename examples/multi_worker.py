@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, json
 
@@ -38,11 +39,10 @@ else:
 Session(app, master_interface=store)
 
 
-@app.main_process_start
-async def make_table(app: Sanic) -> None:
+@app.before_server_start
+async def make_table(app: Sanic[Any, Any]) -> None:
     if isinstance(store, AsyncPG):
-        await store.create_table()  # once, before the workers
-        await store.close()
+        await store.create_table()  # if it is missing; workers that start together take turns
 
 
 @app.get("/")

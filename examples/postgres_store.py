@@ -18,6 +18,7 @@ If your tables are made by migrations, put into one what `sanic-cookies sql` pri
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, json
 
@@ -28,11 +29,9 @@ store = AsyncPG(os.environ.get("DATABASE_URL", "postgresql://127.0.0.1/"))
 Session(app, master_interface=store)
 
 
-@app.main_process_start
-async def make_table(app: Sanic) -> None:
-    # Once, in the main process, before any worker starts: two at a time could collide.
-    await store.create_table()
-    await store.close()  # this pool belongs to the main process; each worker opens its own
+@app.before_server_start
+async def make_table(app: Sanic[Any, Any]) -> None:
+    await store.create_table()  # if it is missing; workers that start together take turns
 
 
 @app.get("/")
