@@ -57,7 +57,7 @@ LAYERS = [
     ["session"],
     ["flash", "watch", "typed", "auth", "metrics"],
     ["auth.registry", "auth.redirects", "auth.csrf", "auth.site_data", "auth.stamps"],
-    ["auth.user_keys"],
+    ["auth.user_keys", "auth.arguments"],
     ["auth.guards"],
     ["auth.judgement", "auth.protect"],
     ["auth.loader"],

@@ -20,7 +20,8 @@ from sanic.request import Request
 from ..content import Identity
 from ..errors import LoginRequired
 from ..options import Seconds
-from .guards import FRESH, seconds_of
+from .arguments import seconds_of
+from .guards import FRESH
 from .loader import LoadedUsers
 
 RUN = "run"  # in `Content.extra`: hash of what the browser's present run was given

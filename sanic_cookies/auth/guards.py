@@ -14,7 +14,8 @@ from typing import Any, Protocol, cast
 from sanic.request import Request
 
 from ..errors import AccessDenied, FreshLoginRequired, LoginRequired, SessionConfigError
-from ..options import Options, Seconds
+from ..options import Seconds
+from .arguments import seconds_of
 from .redirects import is_at, prefers_html, require_login_url, to_login
 
 NoAuthHandler = Callable[..., Any]
@@ -81,23 +82,6 @@ class Rule:
             raise SessionConfigError("check must be callable with a user")
         if self.fresh is not None:
             seconds_of("fresh", self.fresh)
-
-
-def seconds_of(name: str, value: Seconds, *, served: bool = False) -> float:
-    """Return an argument as seconds.
-
-    Args:
-        name: The argument's.
-        value: What was given.
-        served: It was given in a request, whose answer is not to tell of arguments.
-
-    Raises:
-        SessionConfigError: It is none, or not more than 0.
-    """
-    try:
-        return Options({name: value}, {}, "", {name}).seconds(name, FRESH)
-    except SessionConfigError as error:
-        raise SessionConfigError(error.detail, served=served) from None
 
 
 Find = Callable[[Request], Gate]

@@ -15,9 +15,10 @@ from ..options import Options, Seconds
 from ..record import Limit
 from ..settings import DAY, SessionOptions
 from ..setup_checks import AnyInterface
+from .arguments import flag_of, seconds_of
 from .csrf import CsrfGuard, make_token, require_token
 from .gatekeeper import Gatekeeper
-from .guards import NoAuthHandler, seconds_of
+from .guards import NoAuthHandler
 from .judgement import UserLoader
 from .site_data import ClearSiteData, site_data
 from .stamps import SessionStamp
@@ -150,11 +151,14 @@ class AuthSession(Gatekeeper):
         Raises:
             TypeError: `user` is None or, with `max_sessions`, a dict without an id.
             ValueError: `user_loader` does not know the user.
-            SessionConfigError: `duration` is no time, or not more than 0.
+            SessionConfigError: `duration` is no time, or not positive; or a flag is no bool, such
+                as the "no" of a form.
             ResponseStarted: The response has begun, so no cookie can be set.
         """
         if user is None:
             raise TypeError("login_user() needs a user; None means nobody")
+        reset_session = flag_of("reset_session", reset_session)
+        remember_me = None if remember_me is None else flag_of("remember_me", remember_me)
         limit = self.remember_expiry if remember_me else self.settings.policy.absolute
         if duration is not None:
             seconds = seconds_of("duration", duration, served=True)

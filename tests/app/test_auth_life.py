@@ -171,6 +171,21 @@ async def test_an_impossible_duration_logs_nobody_in(duration: Any) -> None:
         assert await lab.user() is None
 
 
+@pytest.mark.parametrize("flag", ["remember_me", "reset_session"])
+@pytest.mark.parametrize("value", ["yes", "no", "", 1, 0, []])
+async def test_a_flag_as_a_form_has_it_logs_nobody_in(flag: str, value: Any) -> None:
+    """A flag is True or False: every text would be true, and none is read back as a flag."""
+    async with AuthLab() as lab:
+        response = await lab.visit(
+            lambda request: lab.auth.login_user(request, "ann", **{flag: value})
+        )
+        [error] = lab.errors
+        assert isinstance(error, SessionConfigError)
+        assert f"{flag} must be" in error.detail
+        assert (response.status_code, flag in response.text) == (500, False)
+        assert lab.browser.cookies == {}
+
+
 async def test_the_store_ends_a_login_by_its_own_clock(master: Any) -> None:
     """The end of a login is in the record, whatever store keeps it."""
     async with AuthLab(master) as lab:
