@@ -16,7 +16,7 @@ from sanic_cookies import AsyncPG, Redis
 from workers import Worker, new_session
 
 NAME = "auth_session"
-SOCKETS_SECONDS = 10.0  # after which a socket counts as never closed
+SOCKETS_SECONDS = 30.0  # after which a socket counts as never closed
 
 
 @dataclass

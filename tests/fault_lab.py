@@ -19,7 +19,7 @@ from sanic_cookies import SessionDict
 
 SECRET = "hunter2"
 RECOVERY = 2.0
-SLACK = 2.0  # what a busy machine may add to a time that is measured
+SLACK = 3.0  # what a busy machine may add to a time that is measured
 TELLTALES = (SECRET, "127.0.0.1", "Traceback", "EVALSHA", "asyncpg", "redis")
 FAILED = re.compile(r"(Redis|AsyncPG)\.\w+ failed: \w+")
 OURS = ("sanic_cookies", "redis", "asyncpg")
@@ -65,21 +65,23 @@ def check_refusal(response: httpx.Response, cookies: dict[str, str]) -> None:
 async def recovered(lab: Lab) -> float:
     """Ask until a write succeeds again; return how many seconds that took."""
     began = time.monotonic()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while (await lab.visit(count)).status_code != 200:  # noqa: ASYNC110 - asking is the probe
             await asyncio.sleep(0.05)
     return time.monotonic() - began
 
 
-async def is_quiet(lab: Lab, site: Site) -> None:
-    """See that nothing is left: no lock, no task, no lease, no connection too many."""
+async def is_quiet(lab: Lab, site: Site, *, most: int = 4) -> None:
+    """See that nothing is left: no lock, no task, no lease, no connection above `most`."""
     runtime = lab.session.runtime
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(runtime.background) or left_tasks():  # noqa: ASYNC110 - they end by themselves
             await asyncio.sleep(0.02)
     gc.collect()  # asyncio tells of a failure that nobody has seen when its task is collected
     assert len(runtime.locks) == 0
-    assert await site.connections() <= 4
+    async with asyncio.timeout(10):
+        while await site.connections() > most:  # noqa: ASYNC110 - a server sees late that one is cut
+            await asyncio.sleep(0.02)
     began = time.monotonic()
     assert (await lab.visit(count)).status_code == 200
     assert time.monotonic() - began < SLACK, "a lease was left"

@@ -202,7 +202,7 @@ async def black_hole(site: Site) -> AsyncIterator[None]:
 @asynccontextmanager
 async def too_slow(site: Site) -> AsyncIterator[None]:
     """Every answer comes, but after its deadline."""
-    site.proxy.latency(1.5)
+    site.proxy.latency(3.0)
     try:
         yield
     finally:

@@ -22,8 +22,8 @@ from sanic_cookies.testing import Faulty
 async def lab(site: Site) -> AsyncIterator[Lab]:
     """An app whose browser is logged in."""
     master = site.master()
-    lab = Lab(master, store_timeout=0.4)
-    auth = AuthSession(lab.app, master, store_timeout=0.4)
+    lab = Lab(master, store_timeout=2.0)
+    auth = AuthSession(lab.app, master, store_timeout=2.0)
 
     @lab.app.get("/login/<user>")
     async def login(request: Any, user: str) -> Any:

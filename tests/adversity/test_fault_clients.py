@@ -64,7 +64,7 @@ async def test_hang_ups(site: Site, caplog: pytest.LogCaptureFixture) -> None:
         took = time.monotonic() - began
         site.proxy.pass_through()
 
-        assert took < SLACK, "a lock was left"
+        assert took < 8, "a lock was left"  # until the end of its lease
         stored = await lab.stored()
         assert stored["a"] == stored["b"]
         assert 1 <= stored["a"] <= HANG_UPS + 1

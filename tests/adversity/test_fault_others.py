@@ -127,7 +127,7 @@ async def test_raise_by_choice(site: Site, master: Redis) -> None:
 async def test_master_away_leaves_the_other_alone(site: Site, redis_url: str) -> None:
     """When the master cannot be written nothing is written anywhere: the other has no say."""
     other = Redis(redis_url, prefix=f"other-{time.monotonic_ns()}:")
-    lab = Lab(site.master(), store_timeout=0.5)
+    lab = Lab(site.master())
     lab.session.add_interface(other)
     async with lab:
         await lab.put(n=1)
@@ -143,7 +143,7 @@ async def test_master_away_leaves_the_other_alone(site: Site, redis_url: str) ->
 
 async def test_both_away(site: Site, redis_url: str) -> None:
     """Master and other away together are one outage: 503, then as if nothing had been."""
-    lab = Lab(site.master(), store_timeout=0.5)
+    lab = Lab(site.master())
     lab.session.add_interface(site.master() if isinstance(site, RedisSite) else Redis(redis_url))
     async with lab:
         await lab.put(n=1)

@@ -162,7 +162,7 @@ async def test_fail_over_by_hand() -> None:
                 await site.admin.execute_command("REPLICAOF", HOST, second.port)
                 took = await recovered(lab)
                 print(f"writes go to the new master after {took:.2f} s")
-                assert took < 4
+                assert took < 10
                 assert await lab.stored() == {"n": 2}
             await client.aclose()
 

@@ -23,7 +23,7 @@ async def test_started_before_its_store(site: Site, fault: Any) -> None:
     """It starts in time, serves what needs no session, and uses the store when it is there."""
     async with fault(site):
         began = time.monotonic()
-        lab = Lab(site.master(), store_timeout=0.5)
+        lab = Lab(site.master(), store_timeout=2.0)
         await lab.__aenter__()
         assert time.monotonic() - began < START + SLACK
         assert (await lab.visit(nothing)).status_code == 200
