@@ -19,7 +19,7 @@ import asyncpg
 import pytest
 
 import sanic_cookies
-from sanic_cookies.cli import main, maintenance, output, stores
+from sanic_cookies.cli import _parser, main, maintenance, output, stores
 from sanic_cookies.interfaces import AsyncPG, Redis
 from sanic_cookies.record import Draft
 from sanic_cookies.testing import new_draft
@@ -466,6 +466,25 @@ def test_words_that_cannot_be(ask: Ask, words: list[str]) -> None:
 
     assert (status, out) == (2, "")
     assert "sanic-cookies" in err
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Give a parser, and those of all its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+def test_the_help_tells_each_default() -> None:
+    """What an option is if nobody gives it stands in its help."""
+    options = [option for parser in parsers(_parser()) for option in parser._actions]
+    untold = (None, False, argparse.SUPPRESS)
+    told = {str(each.help): each.default for each in options if each.default not in untold}
+
+    assert len(told) > 4
+    assert [text for text, default in told.items() if f"({default})" not in text] == []
 
 
 def test_the_environment_names_the_store(

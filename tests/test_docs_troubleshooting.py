@@ -133,6 +133,23 @@ async def not_awaited(_: Any) -> None:
     assert await given(an_app(seems), "/seems") == [[True, None]]
 
 
+async def another_name(_: Any) -> None:
+    app = make_app()
+    auth, late = AuthSession(app), Session()
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        if late.name not in vars(request.ctx):
+            with pytest.raises(AttributeError, match="has no attribute 'session'"):
+                _ = request.ctx.session
+        assert request.ctx.auth_session is auth.of(request)
+        return json(sorted(vars(request.ctx)))
+
+    assert await given(app, "/") == [["auth_session"]]
+    late.init_app(app)
+    assert await given(app, "/") == [["auth_session", "session"]]
+
+
 async def not_async(_: Any) -> None:
     async def plain_with(request: Request) -> Any:
         refused = pytest.raises(TypeError, match="does not support the context manager protocol")
@@ -267,6 +284,7 @@ SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
     "for what a handler changed in `peek()`": changed_in_a_view,
     "`The session is used without its lock`": unlocked,
     "everybody seems to be logged in": not_awaited,
+    "`has no attribute 'session'`": another_name,
     "`does not support the context manager protocol`": not_async,
     "`is not JSON serializable`": as_json,
     "`would not be read back equal`": no_json,

@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     upgrade = "for a table of the older library, made by hand; its rows are kept"
     text = "print the SQL that makes the table of AsyncPG"
     print_sql = _add(commands, "sql", _sql, text)
-    print_sql.add_argument("--table", default="sessions", help="name of the table")
+    print_sql.add_argument("--table", default="sessions", help="name of the table (sessions)")
     print_sql.add_argument("--upgrade", action="store_true", help=upgrade)
 
     create = _add(commands, "create-table", _create, "make the table of AsyncPG, if it is missing")

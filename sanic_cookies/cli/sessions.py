@@ -29,7 +29,9 @@ def add_commands(commands: Any) -> None:
 
     listing = _add(parts, "list", _list, "list live sessions; shown is what logs nobody in")
     listing.add_argument("--user", help="only those of this user key")
-    listing.add_argument("--limit", type=_count, default=100, help="at most so many; 0 for all")
+    listing.add_argument(
+        "--limit", type=_count, default=100, help="at most so many (100); 0 for all"
+    )
 
     show = _add(parts, "show", _show, "show what is known of one session")
     show.add_argument("sid", help="its public id")
@@ -39,7 +41,7 @@ def add_commands(commands: Any) -> None:
     revoke.add_argument("sid", nargs="*", help="public ids")
     revoke.add_argument("--user", help="all sessions of this user key")
     revoke.add_argument("--all", action="store_true", help="all sessions of all users")
-    revoke.add_argument("--yes", action="store_true", help="do not ask back (for --all)")
+    revoke.add_argument("--yes", action="store_true", help="has to be said with --all")
 
 
 def ids_last(argv: Sequence[str]) -> list[str]:

@@ -46,9 +46,12 @@ def add_store_options(parser: argparse.ArgumentParser, *, postgres_only: bool = 
     schemes = "postgresql://" if postgres_only else "redis:// or postgresql://"
     variables = VARIABLES[0] if postgres_only else " or ".join(VARIABLES)
     parser.add_argument("--url", help=f"{schemes} URL of the store (default: {variables})")
-    parser.add_argument("--table", default="sessions", help="name of the table in Postgres")
+    parser.add_argument(
+        "--table", default="sessions", help="name of the table in Postgres (sessions)"
+    )
     if not postgres_only:
-        parser.add_argument("--prefix", default="session:", help="what keys in Redis begin with")
+        text = "what keys in Redis begin with (session:)"
+        parser.add_argument("--prefix", default="session:", help=text)
 
 
 @asynccontextmanager
