@@ -16,7 +16,14 @@ from websockets.asyncio.client import connect
 import sanic_cookies
 from documents import README, ROOT, blocks, code, headings, rows, run
 from harness import Browser, make_app, serve
-from sanic_cookies import AuthSession, InMemory, Session, SessionError, SessionInfo
+from sanic_cookies import (
+    AuthSession,
+    CsrfRefused,
+    InMemory,
+    Session,
+    SessionError,
+    SessionInfo,
+)
 from sanic_cookies.auth.session import AuthOptions
 from sanic_cookies.cli import main
 from sanic_cookies.settings import SessionOptions
@@ -297,6 +304,21 @@ async def test_the_form_carries_its_token(tmp_path: Path) -> None:
         assert (await browser.post("/", data={"csrf_token": ""})).status_code == 403
 
 
+async def test_a_form_that_stood_open_can_be_shown_again(tmp_path: Path) -> None:
+    """A token whose session is over is refused, and the app may answer that with the form."""
+    app = app_of(FORMS, 'Sanic("careful")', tmp_path)
+
+    @app.exception(CsrfRefused)
+    async def again(request: Request, error: CsrfRefused) -> Any:
+        return json({"csrf_token": await request.app.ctx.auth_session.csrf_token(request)})
+
+    async with serve(app) as url, Browser(url) as browser:
+        old = (await browser.get("/")).text.partition('value="')[2].partition('"')[0]
+        browser.cookies.clear()
+        new = (await browser.post("/", data={"csrf_token": old})).json()
+        assert (await browser.post("/", data=new)).json() == {"sent": True}
+
+
 async def test_the_socket_closes_for_strangers(tmp_path: Path) -> None:
     """The socket of the block is closed with the code that the table names."""
     async with serve(app_of(FORMS, 'Sanic("feed")', tmp_path)) as url:
@@ -304,6 +326,15 @@ async def test_the_socket_closes_for_strangers(tmp_path: Path) -> None:
             await ws.wait_closed()
 
         assert str(ws.close_code) == code(rows(FORMS, "Sockets")[0][1])[0]
+
+
+def test_the_proxy_knows_its_variables() -> None:
+    """What the block for nginx names is nginx's own, or defined there: others end its start."""
+    [block] = [each for each in blocks(DOCS / "proxy.md") if each.language == "nginx"]
+    own = {"$host", "$scheme", "$http_upgrade", "$proxy_add_x_forwarded_for"}
+    defined = set(re.findall(r"^map \S+ (\$\w+)", block.text, re.MULTILINE))
+
+    assert set(re.findall(r"\$\w+", block.text)) == own | defined
 
 
 def test_each_file_is_described() -> None:
