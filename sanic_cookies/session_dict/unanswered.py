@@ -1,7 +1,9 @@
-"""What becomes of a write that gave a session a token, if the store never said that it was made.
+"""What becomes of a write that gave a session a token which no response has carried.
 
-The client is told that it failed, so nobody has that token. A session that was made all the same
-would be listed as one of its user's, and count against their limit, until it expires.
+The store never said that it was made, so the client was told that it failed; or it said so when
+the answer had gone, because who asked for the write was cancelled. Nobody has that token then. A
+session that was made all the same would be listed as one of its user's, and count against their
+limit, until it expires.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from contextlib import suppress
 from ..errors import SessionStoreError
 from ..interfaces.fan_out import FanOut
 from ..interfaces.guard import Budget
-from ..record import Draft, RecordUnreadable
+from ..record import Draft, Record, RecordUnreadable
 from ..runtime import Runtime
 from ..token import same
 
@@ -22,27 +24,25 @@ _PAUSES = (0.5, 2.0, 5.0)
 _MOST_UNDER_WAY = 1000
 
 
-def disown_later(runtime: Runtime, store: FanOut, draft: Draft, error: SessionStoreError) -> None:
-    """End the session of `draft` in the background, if that write was made.
+def disown_later(runtime: Runtime, store: FanOut, written: Draft | Record) -> None:
+    """End a session in the background, if the write was made.
 
     Args:
         runtime: Of the session.
         store: What was written to.
-        draft: The write, which has a token of its own.
-        error: What came of it.
+        written: The write, which has a token of its own.
     """
-    was_asked = error.__cause__ is not None  # a store that is taken as down is not
-    if was_asked and len(runtime.background) < _MOST_UNDER_WAY:
-        runtime.background.spawn(_disown(runtime, store, draft))
+    if len(runtime.background) < _MOST_UNDER_WAY:
+        runtime.background.spawn(_disown(runtime, store, written))
 
 
-async def _disown(runtime: Runtime, store: FanOut, draft: Draft) -> None:
+async def _disown(runtime: Runtime, store: FanOut, written: Draft | Record) -> None:
     settings = runtime.settings
     for pause in _PAUSES:
         await asyncio.sleep(pause)
         with suppress(SessionStoreError, RecordUnreadable):
             budget = Budget(settings.store_timeout)
-            record = await store.fetch(settings.name, draft.sid, budget)
-            if record is not None and same(record.secret_hash, draft.secret_hash):
-                await store.delete(settings.name, draft.sid, budget)
+            record = await store.fetch(settings.name, written.sid, budget)
+            if record is not None and same(record.secret_hash, written.secret_hash):
+                await store.delete(settings.name, written.sid, budget)
             return

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..errors import (
+    ResponseStarted,
     SessionError,
     SessionInterrupted,
     SessionLockLost,
@@ -84,8 +85,10 @@ class SessionWriter(SessionPlanner):
 
     def _disown(self, draft: Draft, error: SessionError) -> None:
         """Have no session that nobody has the token of, if this write was made after all."""
-        if isinstance(error, SessionStoreError) and not self._in_cookie:
-            disown_later(self._runtime, self._store, draft, error)
+        # A store that is taken as down was not asked at all.
+        was_asked = isinstance(error, SessionStoreError) and error.__cause__ is not None
+        if was_asked and not self._in_cookie:
+            disown_later(self._runtime, self._store, draft)
 
     def _limit(self, draft: Draft) -> Limit | None:
         """Return the limit of a login's user, who has to be listed for that."""
@@ -243,7 +246,13 @@ class SessionWriter(SessionPlanner):
             plan: What was carried out.
             record: As it is now.
             at: Monotonic seconds at which `record.now` was right.
+
+        Raises:
+            ResponseStarted: No response carries its new token.
         """
+        if self._exchange.begun and (plan.act is CREATE or (plan.rotate and not plan.periodic)):
+            self._end_unsent(record)
+            raise ResponseStarted
         self._record, self._read_at = record, at
         self._payload = plan.payload or b""
         self._merged = None
@@ -258,6 +267,12 @@ class SessionWriter(SessionPlanner):
         if self._once_stored is not None:
             tell, self._once_stored = self._once_stored, None
             tell()
+
+    def _end_unsent(self, record: Record) -> None:
+        """End a session whose token nobody has: the response went while it was written."""
+        self._forget(DEAD)
+        if not self._in_cookie:
+            disown_later(self._runtime, self._store, record)
 
     async def _delete(self) -> None:
         assert self._record is not None  # noqa: S101 - DELETE means that it exists

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sanic import json
+from sanic import Request, json
 
-from auth_lab import AuthLab
+from auth_lab import AuthLab, Pause
 from fault_lab import check_refusal
 from faults import Site, black_hole, refused
 from harness import set_cookies
@@ -81,6 +81,35 @@ async def test_a_login_without_answer_takes_no_place(shared_master: Any, has_ses
         faulty.lose_reply("admit")
         check_refusal(await lab.visit(lambda request: lab.auth.login_user(request, "ann")), {})
         assert len(await lab.auth.sessions_of("ann")) == 1
+        await lab.auth.runtime.background.drain(30)
+
+        assert await lab.auth.sessions_of("ann") == []
+        await lab.login("ann")
+        assert await lab.user() == "ann"
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+async def test_a_login_after_the_answer_takes_no_place(
+    shared_master: Any, has_session: bool
+) -> None:
+    """A login that was given up, and is stored when the answer has gone, is nobody's: it ends."""
+    pause, faulty = Pause(), Faulty(shared_master)
+
+    async def give_up(request: Request) -> str:
+        login = asyncio.create_task(lab.auth.login_user(request, "ann"))
+        await pause.reached.wait()
+        login.cancel()
+        await asyncio.wait([login])
+        return "another time"
+
+    async with AuthLab(faulty, max_sessions=1, on_max_sessions="refuse") as lab:
+        if has_session:
+            await lab.write(n=1)
+        cookies = dict(lab.browser.cookies)
+        faulty._add("admit", 1, 1, before=pause.wait)
+        assert await lab.do(give_up) == "another time"
+        assert lab.browser.cookies == cookies
+        pause.resume.set()
         await lab.auth.runtime.background.drain(30)
 
         assert await lab.auth.sessions_of("ann") == []
