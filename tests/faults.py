@@ -148,6 +148,7 @@ class Outage:
         inject: Causes and mends it.
         reads: Status of a request that looks at its session.
         writes: Status of one that locks or writes it.
+        reads_at_first: Of one that looks before anything has failed; 0 for that of all who look.
         hangs: Calls end by their deadline only; they may have been carried out.
         keeps: The sessions are still there afterwards.
         says: The error that the log names.
@@ -158,6 +159,7 @@ class Outage:
     inject: Injector
     reads: int = 503
     writes: int = 503
+    reads_at_first: int = 0
     hangs: bool = False
     keeps: bool = True
     says: str = ""
@@ -445,7 +447,13 @@ OUTAGES: dict[str, list[Outage]] = {
         Outage("too slow", "F4 F5", too_slow, hangs=True, says="TimeoutError"),
         Outage("slow", "F4", slow, reads=200, writes=200),
         Outage("paused", "F4 F5", paused, hangs=True, says="TimeoutError"),
-        Outage("writes paused", "F4 F5", writes_paused, hangs=True, says="TimeoutError"),
+        # A read is no script, so it is held back only behind a write on the same connection.
+        Outage(
+            *("writes paused", "F4 F5", writes_paused),
+            reads_at_first=200,
+            hangs=True,
+            says="TimeoutError",
+        ),
         Outage("connections cut", "F21", cut, reads=200, writes=200),
         Outage("clients killed, scripts lost", "F8 F21", clients_killed, reads=200, writes=200),
         Outage("no more clients", "F6", full_house, says="ConnectionError"),

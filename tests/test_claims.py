@@ -26,6 +26,7 @@ from sanic_cookies import (
 )
 from sanic_cookies.auth.session import AuthOptions
 from sanic_cookies.cli import main
+from sanic_cookies.interfaces.redis.scripts import _RECORD
 from sanic_cookies.settings import SessionOptions
 
 DOCS = ROOT / "docs"
@@ -372,3 +373,13 @@ def test_the_fields_are_those_of_the_scripts() -> None:
 
     assert set(named) == fields
     assert len(named) == len(set(named))
+
+
+def test_the_record_in_redis_is_the_one_that_is_read() -> None:
+    """The parts of the packed record are listed without a gap, up to the user at its end."""
+    parts = [row[0].split(" to ") for row in rows(DOCS / "stored_data.md", "The record in Redis")]
+    *ends, last = [end for _, end in parts]
+    starts = [int(start) for start, _ in parts]
+
+    assert starts == [0, *(int(end) + 1 for end in ends)]
+    assert (starts[-1], last) == (_RECORD.size, "the end")

@@ -21,6 +21,7 @@ from sanic_cookies.testing import new_claim, new_draft
 from servers import HOST, RedisServer, bind_free_port
 
 NAME = "wire-test"
+KEY = "wire-test:nothing"
 
 
 @pytest.fixture
@@ -106,13 +107,23 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
         assert answer.partition(b".")[0] == b"%d" % number
         right += 1
 
+    async def read(number: int) -> None:
+        nonlocal right
+        found = await wire.read(KEY, f"{number}")
+        assert found is not None
+        (value,), time = found
+        assert value is None
+        assert len(time) == 2
+        right += 1
+
     async def client() -> None:
         nonlocal cancelled
         for number in numbers:
+            step = rng.choice((ask, read))
             if number % 3:
-                await ask(number)
+                await step(number)
                 continue
-            task = asyncio.create_task(ask(number))
+            task = asyncio.create_task(step(number))
             for _ in range(rng.randrange(6)):
                 await asyncio.sleep(0)
             cancelled += task.cancel()
@@ -226,6 +237,33 @@ async def test_lost_connection_is_repeated_for_all(far: Redis, proxy: ToxicProxy
     assert all(isinstance(each, Granted) and each.held for each in granted)
 
 
+async def test_a_read_is_one_round_trip(redis_server: RedisServer, client: Client) -> None:
+    """Both commands of a read are carried out before the first one's reply has come."""
+    async with Gate(redis_server.port) as gate:
+        interface, draft = Redis(url_of(gate.port)), new_draft()
+        await interface.create(draft)
+        await client.config_resetstat()
+        gate.left = 0
+        reading = asyncio.create_task(interface.fetch(draft.name, draft.sid))
+        await gate.reached.wait()
+        done = await client.info("commandstats")
+        gate.open.set()
+
+        assert await reading is not None
+        assert (done["cmdstat_hmget"]["calls"], done["cmdstat_time"]["calls"]) == (1, 1)
+        await interface.close()
+
+
+async def test_a_lost_reply_of_a_read_is_asked_for_again(far: Redis, proxy: ToxicProxy) -> None:
+    """A connection that breaks under a read is made once more, and the read succeeds."""
+    draft = new_draft()
+    assert await far.create(draft)
+    proxy.cut_after(draft.sid.encode())
+
+    assert await far.fetch(draft.name, draft.sid) is not None
+    assert proxy.accepted == 2
+
+
 async def test_connection_that_breaks_again_is_an_error(wire: Wire, proxy: ToxicProxy) -> None:
     """A command is sent twice at most: whoever's command kills the server cannot go on for ever."""
     await wire.execute("PING")
@@ -258,6 +296,8 @@ async def test_connection_over_before_its_first_command(wire: Wire) -> None:
     link.end(ConnectionLostError("as if the server had closed it"))
 
     assert isinstance(await link.send(b"PING"), ConnectionLostError)
+    for each in link.send_two(b"PING PING"):
+        assert isinstance(await each, ConnectionLostError)
     assert await wire.execute("ECHO", "fresh") == b"fresh"
 
 

@@ -253,7 +253,7 @@ async def test_a_waiter_that_became_a_stranger_gives_its_turn_back(redis_url: st
     async with holder:
         task = asyncio.create_task(write_late())
         key = one._key("session", holder.sid or "")
-        while not await one._client.hget(key, "q"):  # noqa: ASYNC110 - the server's queue
+        while b" " not in await one._client.hget(key, "l"):  # noqa: ASYNC110 - the server's line
             await asyncio.sleep(0.005)
         holder.rotate()
     with pytest.raises(SessionInterrupted):

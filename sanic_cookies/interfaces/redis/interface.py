@@ -37,10 +37,13 @@ from .scripts import (
     REMEMBER,
     RENEW,
     TOUCH,
+    begun,
     mark,
+    moment,
     ms,
-    optional_ms,
+    packed_version,
     read_admission,
+    read_answer,
     read_record,
     unmark,
     written,
@@ -57,8 +60,15 @@ class Redis(RedisUsers):
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        reply = await self._run(FETCH, 1, self._key(name, sid))
-        return read_record(name, sid, reply) if reply else None
+        key = self._key(name, sid)
+        found = await self._connected().read(key, "r", "b")
+        if found is not None:
+            (stored, payload), time = found
+            if stored is not None:
+                return read_record(name, sid, moment(*time), stored, payload)
+        # There is nothing, or something else, or an error: the script tells which.
+        reply = await self._run(FETCH, 1, key)
+        return read_answer(name, sid, reply) if reply else None
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
@@ -70,14 +80,8 @@ class Redis(RedisUsers):
             CREATE,
             len(keys),
             *keys,
-            draft.version,
-            draft.secret_hash,
-            draft.payload or b"",
-            ms(draft.ttl),
-            optional_ms(draft.lifetime),
-            ms(draft.age),
-            mark(draft.user_key),
-            *self._place(draft, limit),
+            *begun(draft),
+            *(self._place(draft, limit) if len(keys) == 2 else ()),
         )
         if isinstance(reply, int):
             admission = Admission(Outcome.SAVED if reply else Outcome.STALE)
@@ -93,7 +97,7 @@ class Redis(RedisUsers):
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        reply = await self._run(TOUCH, 1, self._key(name, sid), version, ms(ttl))
+        reply = await self._run(TOUCH, 1, self._key(name, sid), packed_version(version), ms(ttl))
         if isinstance(reply, list):
             user, made = reply
             index = self._index(name, unmark(user) or "")
@@ -111,15 +115,17 @@ class Redis(RedisUsers):
             1,
             self._key(name, sid),
             self._wakeups.token(claim.token),
-            ms(claim.seconds),
             claim.secret_hash,
-            claim.label,
+            f"{ms(claim.seconds)} {claim.label}",
         )
         if not reply:
             return None
-        if reply[0] == 2:
-            return Busy(reply[1].decode("utf-8", "replace"), int(reply[2]) / 1000)
-        return Granted(read_record(name, sid, reply), reply[0] == 1)
+        if isinstance(reply, bytes):
+            return Granted(read_answer(name, sid, reply), True)
+        if len(reply) == 1:
+            return Granted(read_answer(name, sid, reply[0]), False)
+        label, left = reply
+        return Busy(label.decode("utf-8", "replace"), left / 1000)
 
     async def commit(
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
@@ -132,19 +138,14 @@ class Redis(RedisUsers):
         self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None
     ) -> Admission:
         # Only a new token, or another expiry, concerns the index; and those who watch, the former.
-        named, more = draft.rotated or draft.renew, ()
-        if named:
-            more = (draft.secret_hash, draft.previous_hash, *self._place(draft, limit))
+        named = draft.rotated or draft.renew
         keys = self._keys_of(draft, named=named)
         reply = await self._run(
             COMMIT,
             len(keys),
             *keys,
-            written(draft, release, seconds),
-            token,
-            mark(draft.user_key),
-            draft.payload or b"",
-            *more,
+            *written(draft, token, release, seconds),
+            *(self._place(draft, limit) if named else ()),
         )
         admission = read_admission(reply)
         if self._on_cluster and named and admission.outcome is Outcome.SAVED:
@@ -164,7 +165,7 @@ class Redis(RedisUsers):
         records: list[Record] = []
         for reply in found:
             with suppress(RecordUnreadable):
-                records.append(read_record(name, reply[0].decode(), reply))
+                records.append(read_answer(name, reply[0].decode(), reply[1]))
         return sorted(records, key=lambda record: record.rotated_at)
 
     async def admit(

@@ -140,6 +140,15 @@ class Link(asyncio.Protocol):
             self._next_look = self._loop.call_later(self._look_every, self._look)
         return future
 
+    def send_two(self, commands: bytes) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
+        """Send two commands in one piece; see `send`. Gives the futures of their replies."""
+        first = self.send(commands)
+        if self.is_over:
+            return first, first
+        second = self._loop.create_future()
+        self._waiting.append(second)
+        return first, second
+
     def _flush(self) -> None:
         """Send what has come in this turn of the loop, in one piece."""
         unsent, self._unsent = self._unsent, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha1
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -22,14 +22,16 @@ class Script:
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-TOUCH, RENEW = map(Script, ("touch", "renew"))
-FETCH = Script("record", "fetch")
-ACQUIRE = Script("record", "hand_over", "acquire")
-RELEASE = Script("hand_over", "release")
-CREATE = Script("news", "user_index", "create")
-COMMIT = Script("news", "hand_over", "user_index", "commit")
+# Where a script has a usual case it ends in its first file: what those behind it define is made
+# anew on each run, and each function costs the server as much as a field that it reads.
+TOUCH, FETCH = map(Script, ("touch", "fetch"))
+RENEW = Script("line", "renew")
+ACQUIRE = Script("acquire", "line", "hand_over", "stand_in_line")
+RELEASE = Script("release", "line", "hand_over", "leave_line")
+CREATE = Script("units", "create", "news", "user_index", "create_for_user")
+COMMIT = Script("commit", "units", "line", "hand_over", "news", "user_index", "commit_more")
 DELETE = Script("news", "delete")
-RECORDS_OF = Script("record", "records_of")
+RECORDS_OF = Script("records_of")
 SIDS_OF, FORGET = map(Script, ("sids_of", "forget"))
 REMEMBER = Script("news", "user_index", "remember")
 SCRIPTS = (
@@ -37,39 +39,75 @@ SCRIPTS = (
     *(RECORDS_OF, SIDS_OF, FORGET, REMEMBER),
 )
 
-# Numbers go in one string: by itself each would cost nearly as much as all of them do here.
-_READ = Struct("<9d")
-_WRITTEN = Struct("<5B5d")
+# What a record holds but its payload stands in one field: by itself each number would cost the
+# server nearly as much as all of them do here. Doubles are seconds: last seen, expires, deadline or
+# 0, created, rotated, end of the grace, and whether the previous secret reads; then the hash, the
+# previous one or NULs, the version, and the user behind its length. Scripts take it apart by place.
+_RECORD = Struct("<7d32s32sdI")
+_END = Struct("<dI")
+_VERSION = Struct("<d")
+_HASHES = Struct("<32s32s")
+_LIVES = Struct("<3d")
+_MORE = Struct("<5B4d")
+_NO_HASH = bytes(32)
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
 
 
-def read_record(name: str, sid: str, reply: list[Any]) -> Record:
-    """Return the record that a script has read, as lua/record.lua answers it.
+def read_answer(name: str, sid: str, answer: bytes) -> Record:
+    """Return the record that a script has read, as lua/fetch.lua answers it; see `read_record`."""
+    seconds, micros, stored = answer.split(b" ", 2)
+    return _record(name, sid, moment(seconds, micros), stored, None)
+
+
+def read_record(name: str, sid: str, now: float, stored: bytes, payload: bytes | None) -> Record:
+    """Return the record that stands in the fields of a hash.
+
+    Args:
+        name: Name of the session.
+        sid: Public id.
+        now: When it was read, by the server's clock.
+        stored: The field with all but the payload.
+        payload: The payload; None if there is none.
 
     Raises:
         RecordUnreadable: The fields are not ours.
     """
-    _, numbers, secret_hash, payload, previous, user = reply
-    if secret_hash is None or payload is None or previous is None:
-        raise RecordUnreadable("fields are missing")
-    version, now, expires, created, seen, deadline, rotated, until, reads = _READ.unpack(numbers)
+    if payload is None:
+        raise RecordUnreadable("there is no payload")
+    return _record(name, sid, now, stored, payload)
+
+
+def _record(name: str, sid: str, now: float, stored: bytes, payload: bytes | None) -> Record:
+    """See `read_record`; without a payload it stands behind the record."""
+    if len(stored) < _RECORD.size:
+        raise RecordUnreadable("the record is cut off")
+    seen, expires, deadline, created, rotated, until, reads, current, former, version, size = (
+        _RECORD.unpack_from(stored)
+    )
+    end = _RECORD.size + size
+    if payload is None:
+        stored, payload = stored[:end], stored[end:]
+    if len(stored) != end:
+        raise RecordUnreadable("the record has another length")
+    if not isfinite(seen + expires + deadline + created + rotated + until + version):
+        raise RecordUnreadable("there are no times in the record")
     try:
-        user_key = unmark(user)
+        user_key = unmark(stored[_RECORD.size :]) if size else None
     except UnicodeDecodeError as error:
-        raise RecordUnreadable("the hash has not our fields") from error
+        raise RecordUnreadable("the user in the record is no text") from error
     # By position: this is on the way of every request, and names cost a third more.
     return Record(
         name,
         sid,
         int(version),
-        secret_hash,
+        b"" if current == _NO_HASH else current,  # a tombstone's
         payload,
         created,
         seen,
         expires,
         deadline or None,
         rotated,
-        previous,
+        b"" if former == _NO_HASH else former,
         until,
         reads == 1,
         user_key,
@@ -77,20 +115,48 @@ def read_record(name: str, sid: str, reply: list[Any]) -> Record:
     )
 
 
-def written(draft: Draft, release: bool, seconds: float) -> bytes:
-    """Return the numbers of a write, packed as lua/commit.lua takes them."""
-    return _WRITTEN.pack(
+def moment(seconds: bytes, micros: bytes) -> float:
+    """Return epoch seconds of what Redis answers to `TIME`."""
+    return int(seconds) + int(micros) / 1e6
+
+
+def packed_version(version: int) -> bytes:
+    """Return a version as records have it."""
+    return _VERSION.pack(version)
+
+
+def begun(draft: Draft) -> tuple[bytes, bytes, bytes]:
+    """Return the arguments of lua/create.lua, those that concern the index left out."""
+    lifetime = inf if draft.lifetime is None else draft.lifetime
+    lives = _LIVES.pack(draft.ttl, lifetime, draft.age)
+    end = _HASHES.pack(draft.secret_hash, b"") + _end(draft)
+    return lives, end, draft.payload or b""
+
+
+def written(draft: Draft, token: str, release: bool, seconds: float) -> tuple[str | bytes, ...]:
+    """Return the arguments of lua/commit.lua, those that concern the index left out."""
+    usual = _end(draft), token, draft.payload or b""
+    if release and token and draft.payload is not None and not (draft.renew or draft.rotated):
+        return usual
+    more = _MORE.pack(
         draft.payload is not None,
         draft.renew,
         draft.rotated,
         draft.previous_reads,
         release,
-        draft.version,
         draft.ttl,
         inf if draft.lifetime is None else draft.lifetime,
         draft.grace,
         seconds,
     )
+    # Padded, as the record has them.
+    hashes = _HASHES.pack(draft.secret_hash, draft.previous_hash)
+    return *usual, more, hashes[:32], hashes[32:]
+
+
+def _end(draft: Draft) -> bytes:
+    user = mark(draft.user_key).encode()
+    return _END.pack(draft.version, len(user)) + user
 
 
 def read_admission(reply: Any) -> Admission:
@@ -104,11 +170,6 @@ def read_admission(reply: Any) -> Admission:
 def ms(seconds: float) -> int:
     """Return whole milliseconds, at least one of what is more than nothing; settings, mostly."""
     return max(1, round(seconds * 1000)) if seconds > 0 else 0
-
-
-def optional_ms(seconds: float | None) -> int | str:
-    """Return milliseconds, or what stands for "none" in a script's arguments."""
-    return "" if seconds is None else ms(seconds)
 
 
 def mark(user_key: str | None) -> str:

@@ -38,6 +38,8 @@ _KNOWN = {
 }
 # A server that has become a replica is left for the new master; if that is one too, not at once.
 _STAY_SECONDS = 1.0
+_TIME = pack_command(("TIME",))
+Read = tuple[list[bytes | None], list[bytes]]
 
 
 class Transport(Protocol):
@@ -51,6 +53,13 @@ class Transport(Protocol):
         Raises:
             RedisError: The server refused the command, or there is no connection to it.
             TimeoutError: There was no connection in time.
+        """
+
+    async def read(self, key: str, *fields: str) -> Read | None:
+        """Return fields of a hash, None for each that is missing, and the reply to `TIME`.
+
+        None if they could not be had in one round trip, or at all: a script gets them, or says what
+        is wrong, but costs the server several times as much.
         """
 
     async def close(self) -> None:
@@ -100,6 +109,10 @@ class OwnPool:
         encoded = [each.encode() if isinstance(each, str) else each for each in rest]
         return await self._client.execute_command(name, *encoded, NEVER_DECODE=True)
 
+    async def read(self, key: str, *fields: str) -> Read | None:
+        """See `Transport.read`; a pool, or a cluster, would make two round trips of it."""
+        return None
+
     async def close(self) -> None:
         """See `Transport.close`; the client stays open."""
 
@@ -131,6 +144,18 @@ class Wire:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    async def read(self, key: str, *fields: str) -> Read | None:
+        """See `Transport.read`; the two commands go, and are answered, in one piece."""
+        link = self._link
+        if link is None or link.is_over:
+            link = await self._linked()
+        hmget = pack_command(("HMGET", key, *fields))  # type: ignore[arg-type]
+        found, time = link.send_two(hmget + _TIME)
+        # Replies come in order, so with the second one the first is there.
+        seconds = await time
+        values = found.result()
+        return (values, seconds) if type(values) is type(seconds) is list else None
 
     def _is_worth_another(self, link: Link, error: Exception) -> bool:
         if isinstance(error, ReadOnlyError) and link.age >= _STAY_SECONDS:

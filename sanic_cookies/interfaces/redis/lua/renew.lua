@@ -1,5 +1,8 @@
 -- Prolongs a lease. KEYS[1]: the session. ARGV: token, milliseconds.
-if redis.call('HGET', KEYS[1], 'lt') ~= ARGV[1] then return 0 end
+local key = KEYS[1]
+local f = redis.call('HMGET', key, 'l', 'lu')
+if parts(f[1]) ~= ARGV[1] then return 0 end
 local t = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'lu', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2])
+local _, label = lease(f[2])
+redis.call('HSET', key, 'lu', t[1] .. ' ' .. t[2] .. ' ' .. ARGV[2] .. ' ' .. label)
 return 1

@@ -7,7 +7,8 @@ local function make_room(index, prefix, own, user, most, evict)
   for _, sid in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     if sid ~= own then
       -- Where something else stands by now, the answer is an error, which is nobody.
-      if redis.pcall('HGET', prefix .. sid, 'u') == user then
+      local r = redis.pcall('HGET', prefix .. sid, 'r')
+      if type(r) == 'string' and string.sub(r, 133) == user then
         others[#others + 1] = sid
       else
         redis.call('ZREM', index, sid)
