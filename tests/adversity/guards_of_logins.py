@@ -77,7 +77,7 @@ LOGINS = [
     (
         "only the user's own sessions are revoked",
         "auth/registry.py",
-        "(user is None or record.user_key != self.user_key(user))",
+        "(user is None or record.user_key != self._listed_key(user))",
         "user is None",
         "../app/test_registry.py::nobody_else_s and memory",
     ),
