@@ -262,6 +262,32 @@ def test_any_exception_of_a_codec_means_unreadable() -> None:
     assert "detail" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "back"),
+    [
+        ([1, 2], [1]),
+        ([1], [1, 2]),
+        ({"b": 1}, {"b": 1, "c": 2}),
+        ({"b": 1}, [["b", 1]]),
+        ([["b", 1]], {"b": 1}),
+        ((1, 2), "12"),
+    ],
+)
+def test_a_codec_that_gives_back_less_or_more_is_found_out(value: Any, back: Any) -> None:
+    """A codec of your own is not trusted: what it loses, adds or turns around is refused."""
+
+    class Careless:
+        encode = CODEC.encode
+
+        def decode(self, payload: bytes) -> Any:
+            return {"d": {"a": [back]}}
+
+    with pytest.raises(SessionNotSerializable) as caught:
+        codecs.require_faithful(Careless(), b"{}", {"a": [value]}, "d")
+    assert caught.value.path == "sess['a'][0]"
+    assert caught.value.detail.startswith(f"sess['a'][0]: {type(value).__name__} would")
+
+
 def test_what_a_codec_is() -> None:
     """A codec is anything that encodes and decodes."""
     assert isinstance(JSONCodec(), Codec)

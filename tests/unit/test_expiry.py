@@ -43,6 +43,9 @@ def own(**values: Any) -> Content:
         (AUTH, login(limit=60.0), 130.0, Span(HOUR, 30, 30, False)),
         (AUTH, login(since=2 * DAY), 2 * DAY, Span(HOUR, DAY, HOUR, False)),
         (PLAIN, login(limit=None), 100.0, Span(HOUR, None, HOUR, True)),
+        # Where there is no idle time, either.
+        (LIMITED, login(limit=60.0), 130.0, Span(None, 30, 30, True)),
+        (LIMITED, login(limit=None), 130.0, Span(None, DAY - 30, DAY - 30, True)),
         # Remembered: its own idle time, its own kind of cookie.
         (
             AUTH,

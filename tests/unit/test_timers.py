@@ -47,6 +47,18 @@ async def test_one_that_begins_while_another_waits_is_rung_too() -> None:
     await bell.until("a", "b")
 
 
+async def test_a_later_one_ends_in_a_time_of_its_own() -> None:
+    """What begins later ends later, also if nobody begins after it."""
+    loop, bell, timers = asyncio.get_running_loop(), Bell(), Timers(0.1)
+    timers.start(lambda: bell.ring("first"))
+    await asyncio.sleep(0.05)
+    began = loop.time()
+    timers.start(lambda: bell.ring("second"))
+    await bell.until("first", "second")
+
+    assert loop.time() - began >= 0.099
+
+
 async def test_a_cancelled_one_never_calls_back() -> None:
     """A timer that was cancelled is forgotten, also when it is cancelled twice."""
     bell, timers = Bell(), Timers(SECONDS)
