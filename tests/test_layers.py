@@ -40,7 +40,7 @@ LAYERS = [
     ["interfaces.memory", "interfaces.memory.shelf"],
     [f"interfaces.{store}.interface" for store in ("memory", "redis", "postgres", "cookie")],
     ["interfaces.guard"],
-    ["interfaces.others"],
+    ["interfaces.others", "interfaces.reports"],
     ["interfaces.fan_out"],
     ["interfaces.bound"],
     ["interfaces"],

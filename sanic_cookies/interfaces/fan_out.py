@@ -6,15 +6,12 @@ others at once (see `others`).
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from ..background import Background
 from ..errors import SessionStoreError
-from ..meter import CallOutcome, Meter
-from ..mistakes import FORGOTTEN
+from ..meter import Meter
 from ..record import (
     SAVED,
     Admission,
@@ -34,14 +31,9 @@ from .base import (
     SupportsLease,
     SupportsNews,
 )
-from .guard import AtOnce, Budget, Guard, OnCall
+from .guard import Budget
 from .others import OTHER_SECONDS, OnError, Others
-
-logger = logging.getLogger("sanic_cookies")
-
-FAILURE_WINDOW = 60.0
-
-OnFailure = Callable[[str, bool], None]
+from .reports import OnFailure, Reports
 
 
 class FanOut:
@@ -81,15 +73,11 @@ class FanOut:
             on_failure: Told of each failed call, by interface and whether that is the master.
             meter: Told of each call.
         """
-        self._meter = meter
-        self._on_failure = on_failure
-        self._timeout = timeout
-        self._failed_at: dict[str, float] = {}
-        self._hinted: set[str] = set()
-        self._master = self._guard(master, is_master=True)
+        reports = Reports(on_failure, meter)
+        self._master = reports.guard(master, timeout, is_master=True)
         # What the master's guard calls: the interface, or one request's own cookie.
         self._target: Any = master
-        self._all_others = [self._guard(each, is_master=False) for each in others]
+        self._all_others = [reports.guard(each, OTHER_SECONDS, is_master=False) for each in others]
         # Asked for here, once: to ask a class for a protocol takes longer than to open a cookie.
         self.suffixes = {
             place: _suffix(place)
@@ -113,46 +101,6 @@ class FanOut:
         self.never_waits = self._master.never_waits and not self.has_others
         # So it is where one step of one store writes.
         self.is_repeatable = self.never_waits or (self.is_shared and not self.has_others)
-
-    def _guard(self, interface: Interface | LivesInCookie, *, is_master: bool) -> Guard:
-        label = type(interface).__name__
-
-        def failed(operation: str, cause: str) -> None:
-            self._report(label, operation, cause, is_master)
-
-        timeout = self._timeout if is_master else OTHER_SECONDS
-        on_call = self._on_call(label, is_master)
-        guard = Guard(interface, timeout, failed, on_call)
-        if guard.never_waits and on_call is None:
-            return AtOnce(interface, timeout, failed)
-        return guard
-
-    def _on_call(self, label: str, is_master: bool) -> OnCall | None:
-        """Return what tells the meter of calls to one interface; None if nobody measures."""
-        meter, role = self._meter, "master" if is_master else "added"
-        if meter is None:
-            return None
-
-        def called(operation: str, seconds: float, outcome: CallOutcome) -> None:
-            meter.called(label, role, operation, seconds, outcome)
-
-        return called
-
-    def _report(self, label: str, operation: str, cause: str, is_master: bool) -> None:
-        """Log a failure: of the master each one, of the others one a minute."""
-        now = time.monotonic()
-        if is_master:
-            logger.error("%s.%s failed: %s", label, operation, cause)
-        elif now - self._failed_at.get(label, -FAILURE_WINDOW) >= FAILURE_WINDOW:
-            self._failed_at[label] = now
-            logger.error(
-                "the added interface %s misses writes (%s); the next write heals it", label, cause
-            )
-        if cause in FORGOTTEN and cause not in self._hinted:
-            self._hinted.add(cause)
-            logger.warning("%s: %s", label, FORGOTTEN[cause])
-        if self._on_failure is not None:
-            self._on_failure(label, is_master)
 
     @property
     def interfaces(self) -> list[Interface | LivesInCookie]:
