@@ -9,14 +9,18 @@ from sanic.compat import Header
 from sanic.request import Request
 
 from harness import make_app
+from lab import be_patient
 from sanic_cookies import Session, SessionDict
 from sanic_cookies.exchange import Exchange
 from sanic_cookies.interfaces.base import Interface
 
 
 def bare_session(interface: Interface, **options: Any) -> Session:
-    """Return a session on an app that is never served."""
-    return Session(make_app(), interface, **options)
+    """Return a session on an app that is never served, with patience for its stores."""
+    session = Session(make_app(), interface, **options)
+    if "store_timeout" not in options:
+        be_patient(session)
+    return session
 
 
 def request_with(session: Session, cookie: str | None) -> SessionDict:

@@ -19,7 +19,7 @@ from servers import family, free_port, is_alive
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0
 # A warning about the machine rather than the program, where many share it.
-_BUSY = "held its session for"
+BUSY = "held its session for"
 _BAD = ("WARN", "ERROR", "Traceback", "Warning:")
 # Sanic's main process asks its manager for the workers' state ten times a second. A signal to stop
 # that comes between question and answer asks the same connection in its handler, so that the one
@@ -84,7 +84,7 @@ def running(program: Path | str, log: Path, *, workers: int = 1, **chosen: str) 
 def complaints(text: str) -> list[str]:
     """Return the lines of a program's log that should not be there."""
     told, unawares = _TAKEN_UNAWARES.subn("", _INFORMATION.sub("", text))
-    expected = (_BUSY, _AND_SAYS) if unawares else (_BUSY,)
+    expected = (BUSY, _AND_SAYS) if unawares else (BUSY,)
     return [
         line
         for line in told.splitlines()

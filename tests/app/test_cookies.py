@@ -11,6 +11,7 @@ from sanic.exceptions import NotFound
 from sanic.response import ResponseStream, empty, file_stream
 
 from harness import Browser, make_app, serve
+from programs import BUSY
 from sanic_cookies import InMemory, Session, SessionConfigError
 from wire import Reply, ask
 
@@ -152,7 +153,8 @@ async def test_nonsense_is_anonymous(value: bytes, path: str, caplog: Any) -> No
         assert len(master) == len(reply.set_cookies) == (1 if path == "/count" else 0)
         if path == "/count":
             assert pair(reply)[1].encode() != value
-    assert [record for record in caplog.records if record.name.startswith("sanic_cookies")] == []
+    said = [each.getMessage() for each in caplog.records if each.name.startswith("sanic_cookies")]
+    assert [line for line in said if BUSY not in line] == []
 
 
 async def test_a_nul_in_the_header_is_no_crash() -> None:
