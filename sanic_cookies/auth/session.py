@@ -181,7 +181,7 @@ class AuthSession(Gatekeeper):
                 agent=_text(request.headers.get("user-agent", ""), MAX_AGENT),
                 address=_address(request),
             )
-            sess.become(identity, keep_data=not reset_session)
+            identity = sess.become(identity, keep_data=not reset_session)
             self._begin_run(request, identity)
         self._show(request, identity, loaded)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -256,24 +257,32 @@ class SessionDict(SessionEnding):
         """Seconds since the session was created; 0 before it is stored."""
         return self._age()
 
-    def become(self, identity: Identity, *, keep_data: bool) -> None:
+    def become(self, identity: Identity, *, keep_data: bool) -> Identity:
         """Put `identity` into the session, which gets a new token; call it inside a block.
 
         Args:
             identity: Who is logged in from now on.
             keep_data: Keep what the session held before.
+
+        Returns:
+            What the session says of it: in one that begins with the login, its times are 0.
         """
         content = self._writing()
         if content is None or self._owner is None:
             raise SessionNotLoaded
-        if self._status is DEAD:
-            # Somebody has just proved who they are: that begins a session of its own.
+        if self._status is DEAD or self._muted:
+            # Somebody has just proved who they are, and cannot have the token that took the place
+            # of theirs: that begins a session of its own.
             self._undestroyed = self._undestroyed or self._savepoint()
+            if self._status is LIVE:
+                content.life = None  # its end counts from the former session's beginning
             self._status, self._muted = NEW, False
-            self._credential = None
+            self._credential, self._record, self._payload = None, None, b""
+            identity = replace(identity, since=0.0, confirmed=0.0)
         content.begin(identity, keep_data=keep_data)
         self._rotate = self._renew = self._logged_in = True
         self._ousted = False
+        return identity
 
     def amend(self, identity: Identity, *, rotate: bool = True) -> None:
         """Put what is now known of the same login into the session; call it inside a block.

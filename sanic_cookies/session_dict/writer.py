@@ -66,8 +66,9 @@ class SessionWriter(SessionPlanner):
                 break
         else:
             raise SessionStoreError("no free id was found")
+        self._give_lease_back()  # of one that was left for this
         self._credential, self._located = token.credential, True
-        self._status, self._muted, self._lease = LIVE, False, None
+        self._status, self._muted = LIVE, False
         record = Record.begun(draft, self._runtime.settings.clock())
         self._stored("created", plan, record, time.monotonic())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as stdlib_json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +15,7 @@ from sanic.exceptions import SanicException
 
 from auth_lab import AuthLab, Clock, Pause
 from harness import set_cookies
+from lab import Failed
 from sanic_cookies import InMemory, SessionInterrupted, SessionNotSerializable
 
 USERS = [
@@ -374,6 +376,69 @@ async def test_a_login_with_a_superseded_token_begins_a_session(shared_lab: Auth
     assert await lab.user(late) == "bob"
     assert await lab.user() == "ann"
     assert late.cookies[lab.cookie].partition(".")[0] != lab.sid()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_login_with_a_renewed_token_begins_a_session(
+    shared_master: Any, reset: bool
+) -> None:
+    """So does a login that comes while the browser gets its next token; the others go on."""
+    async with AuthLab(shared_master, renew_every=0.01, lock_timeout=5) as lab:
+        await lab.write(cart=1)
+        await asyncio.sleep(0.05)  # the store's own clock
+        late = await lab.thief()
+        await lab.write(seen=1)
+        assert late.cookies != lab.browser.cookies
+
+        await lab.login("ann", browser=late, reset_session=reset)
+        kept = {} if reset else {"cart": 1, "seen": 1}
+        assert await lab.data(late) == {**kept, "current_user": "ann"}
+        assert late.cookies[lab.cookie].partition(".")[0] != lab.sid()
+        assert (await lab.write(cart=2)).status_code == 200
+        assert await lab.data() == {"cart": 2, "seen": 1}
+
+
+async def test_such_a_login_lives_no_longer() -> None:
+    """Its times count from the login, which begins its session, not from the former one's begin."""
+    clock = Clock()
+    master = InMemory(clock=clock.monotonic)
+    async with AuthLab(master, clock=clock.epoch, renew_every=60) as lab:
+        await lab.write(cart=1)
+        clock.now += 3000
+        late = await lab.thief()
+        await lab.write(cart=2)
+        await lab.login("ann", browser=late)
+
+        record = await master.fetch(lab.auth.name, late.cookies[lab.cookie].partition(".")[0])
+        assert record is not None
+        assert record.deadline is not None
+        assert record.deadline - record.now == pytest.approx(24 * 3600, abs=1)
+        clock.now += 901
+        assert not await lab.do(lab.auth.is_fresh, browser=late)
+
+
+async def test_such_a_login_that_is_undone(shared_master: Any) -> None:
+    """A block that fails leaves the session as it was, to be read with the former token."""
+
+    async def fail(request: Request) -> None:
+        async with request.ctx.auth_session:
+            await lab.auth.login_user(request, "ann")
+            raise Failed
+
+    async def body(request: Request) -> Any:
+        with suppress(Failed):
+            await fail(request)
+        return dict(await request.ctx.auth_session.peek())
+
+    async with AuthLab(shared_master, renew_every=0.01, lock_timeout=5) as lab:
+        await lab.write(cart=1)
+        await asyncio.sleep(0.05)  # the store's own clock
+        late = await lab.thief()
+        await lab.write(cart=2)
+        cookies = dict(late.cookies)
+        assert await lab.do(body, browser=late) == {"cart": 2}
+        assert late.cookies == cookies
+        assert (await lab.write(cart=3)).status_code == 200
 
 
 # What the anonymous session held.
