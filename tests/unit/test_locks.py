@@ -220,7 +220,7 @@ async def test_cancelled_in_the_tick_in_which_the_turn_comes(
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert (await follower).who == b"next"
     follower.result().release()
     assert len(table) == 0
@@ -228,19 +228,20 @@ async def test_cancelled_in_the_tick_in_which_the_turn_comes(
 
 @pytest.mark.parametrize("release_first", [True, False])
 async def test_timed_out_in_the_tick_in_which_the_turn_comes(
-    table: LockTable, release_first: bool
+    table: LockTable, release_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Turn and time-out in one tick: the first of them counts, and the session is not lost."""
     loop = asyncio.get_running_loop()
     hold = await acquire(table)
-    task = await waiting(table, timeout=0.05)
-    deadline = loop.time() + 0.05
-    follower = await waiting(table, who=b"next")
-    loop.call_at(deadline - 0.04 if release_first else deadline + 0.01, hold.release)
-    while loop.time() < deadline + 0.02:
-        pass  # so that both are due when the loop turns next, in their order
+    task = await waiting(table, timeout=20)
+    deadline = loop.time() + 20
+    follower = await waiting(table, who=b"next", timeout=100)
+    loop.call_at(deadline - 10 if release_first else deadline + 10, hold.release)
+    now = loop.time
+    # Both are due when the loop turns next, in their order.
+    monkeypatch.setattr(loop, "time", lambda: now() + 40)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         if release_first:
             (await task).release()
         else:
