@@ -33,7 +33,7 @@ LAYERS = [
     ["interfaces.postgres", "interfaces.postgres.statements"],
     ["interfaces.postgres.pool", "interfaces.postgres.rows", "interfaces.postgres.queue"],
     ["interfaces.postgres.lane", "interfaces.postgres.ear"],
-    ["interfaces.postgres.joining"],
+    ["interfaces.postgres.joining", "interfaces.postgres.table"],
     ["interfaces.cookie", "interfaces.cookie.keys", "interfaces.cookie.salted"],
     ["interfaces.cookie.seals", "interfaces.cookie.revocations"],
     ["interfaces.cookie.sealed"],

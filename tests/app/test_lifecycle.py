@@ -26,7 +26,7 @@ from sanic_cookies import (
     SessionError,
     SessionInterrupted,
 )
-from sanic_cookies.interfaces.postgres import interface
+from sanic_cookies.interfaces.postgres import table
 from sanic_cookies.record import Draft, Outcome
 from stores import connected
 
@@ -418,7 +418,7 @@ async def test_clear_expired_in_a_database(request: pytest.FixtureRequest) -> No
 
 async def test_clear_expired_ends(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for ever for a table that somebody keeps locked."""
-    monkeypatch.setattr(interface, "_BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(table, "_BATCH_SECONDS", 0.2)
     master = AsyncPG(database_url, table="locked", sweep_every=0)
     await master.create_table()
     async with Lab(master, expiry=0.2) as lab, connected(database_url) as other:

@@ -12,52 +12,36 @@ The steps that every request takes (fetch, acquire, commit, release) are joined:
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
-from zlib import crc32
 
 from ...record import (
-    TOMBSTONE_VERSION,
     Admission,
     Busy,
-    Census,
     Claim,
     Draft,
     Granted,
     Limit,
     Outcome,
     Record,
-    RecordUnreadable,
 )
 from ..base import Hear
 from ..news import News
 from ..wakeups import Wakeups
 from .ear import PostgresEar
 from .joining import Joiner
-from .pool import AWAY, CONNECT_SECONDS, RELEASE_SECONDS, Pool
+from .pool import AWAY, CONNECT_SECONDS, Pool
 from .queue import Step
 from .rows import FIELDS, PACKED, commitment, creation, record
 from .statements import sql
+from .table import PostgresTable
 
-logger = logging.getLogger("sanic_cookies")
-
-_BATCH = 1000
-_BATCH_SECONDS = 30.0  # who waits longer waits for a table that is locked, or a server that hangs
-_BATCH_PAUSE = 0.01
-_PAGE = 500
 # A dict: to make a member of an enum of its value takes ten times as long.
 _OUTCOMES: dict[str | None, Outcome] = {None: Outcome.GONE} | {each.value: each for each in Outcome}
-_STATEMENTS = (
-    *("fetch", "acquire", "commit", "release"),
-    *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user", "lock_sessions"),
-    *("page", "census", "expired"),
-)
 
 
-class AsyncPG:
+class AsyncPG(PostgresTable):
     """Keeps sessions in a Postgres table; locks hold across processes and machines.
 
     A pool made here from a URL is opened in each worker and closed there; a ready pool (or a Gino
@@ -85,18 +69,13 @@ class AsyncPG:
         Raises:
             SessionConfigError: `pool` or `table` cannot be.
         """
-        self._pool = Pool(pool, pool_options)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._sweep_every = sweep_every
-        self._sweeper: asyncio.Task[None] | None = None
+        super().__init__(Pool(pool, pool_options), table, sweep_every)
         self._wakeups, self._news = Wakeups(), News()
-        self._table = table
         self._ear: PostgresEar | None = None
         # A pool that was given may lie behind a transaction pooler, and who gives this option does:
         # there LISTEN is heard by nobody.
         if self._pool.url is not None and pool_options.get("statement_cache_size") != 0:
             self._ear = PostgresEar(self._pool.url, self._wakeups, self._news, table)
-        self._sql = {name: sql(name, table) for name in _STATEMENTS}
         self._joiner = Joiner(
             self._pool,
             {
@@ -111,43 +90,19 @@ class AsyncPG:
 
     async def open(self) -> None:
         """Start the clean-up and, if the server is there, the pool; if not, the first use will."""
-        self._on_this_loop()
         with suppress(*AWAY):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._pool.connected()
-        if self._sweep_every and self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sanic_cookies.sweep")
+        self._begin_sweeping()
 
     async def close(self) -> None:
         """End the tasks and close the pool that `open` made; a given one stays open."""
-        here = self._loop is asyncio.get_running_loop()
-        sweeper, self._sweeper, self._loop = self._sweeper, None, None
-        if sweeper is not None and here:
-            sweeper.cancel()
-            await asyncio.wait([sweeper], timeout=RELEASE_SECONDS)
+        await self._end_sweeping()
         self._news.clear()
         if self._ear is not None:
             await self._ear.close()
         await self._joiner.close()
         await self._pool.close()
-
-    async def create_table(self) -> None:
-        """Make the table and its indexes unless they are there; workers may all do so at once.
-
-        Raises:
-            asyncpg.PostgresError: The server refuses it; OSError if there is none.
-        """
-        await self._change_table("create_table")
-
-    async def upgrade_table(self) -> None:
-        """Turn a table of the older library, made by hand, into ours; its rows are kept.
-
-        The table is locked meanwhile.
-
-        Raises:
-            asyncpg.PostgresError: The server refuses it; OSError if there is none.
-        """
-        await self._change_table("upgrade_table")
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
@@ -265,77 +220,6 @@ class AsyncPG:
         row = await connection.fetchrow(self._sql["commit"], *arguments)
         return _OUTCOMES[row[0]]
 
-    async def sweep(self) -> int:
-        """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
-        dropped = 0
-        while True:
-            async with asyncio.timeout(_BATCH_SECONDS):
-                gone = await self.sweep_batch(_BATCH)
-            dropped += gone
-            if gone < _BATCH:
-                return dropped
-            await asyncio.sleep(_BATCH_PAUSE)
-
-    async def sweep_batch(self, most: int) -> int:
-        """Drop up to so many expired rows in one statement; return how many went.
-
-        Args:
-            most: Rows; they stay locked until the statement is done.
-
-        Returns:
-            Fewer than `most` if no others were left, or while another process sweeps the table.
-        """
-        # The key keeps the sweepers of two tables apart.
-        key = crc32(self._table.encode())
-        status = await self._pool.ask("execute", self._sql["sweep"], (most, key))
-        return int(status.rpartition(" ")[2])
-
-    async def expired(self) -> int:
-        """Return how many expired rows wait to be dropped."""
-        return int((await self._row("expired"))[0])
-
-    async def records(self, name: str | None = None) -> AsyncIterator[Record]:
-        """See `SupportsInspection.records`."""
-        last = (name or "", "")
-        while True:
-            arguments = (*last, name, _PAGE, TOMBSTONE_VERSION)
-            rows = await self._pool.ask("fetch", self._sql["page"], arguments)
-            for row in rows:
-                with suppress(RecordUnreadable):
-                    yield record(row["name"], row["sid"], row)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1]["name"], rows[-1]["sid"]
-
-    async def census(self, name: str | None = None) -> Census:
-        """See `SupportsInspection.census`."""
-        return Census(**await self._row("census", name, TOMBSTONE_VERSION))
-
-    async def _change_table(self, statement: str) -> None:
-        pool = await self._pool.connected()
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(sql("lock_table", self._table))
-            await connection.execute(sql(statement, self._table))
-
     def _asker(self, draft: Draft) -> Callable[[str, tuple[Any, ...]], Awaitable[Any]]:
         """Return how to commit; the joined statement has no place for a new secret."""
         return self._joiner.ask_alone if draft.rotated else self._joiner.ask
-
-    async def _row(self, step: str, *args: Any) -> Any:
-        return await self._pool.ask("fetchrow", self._sql[step], args)
-
-    def _on_this_loop(self) -> None:
-        """Forget the task of another loop."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._sweeper = loop, None
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            # Jitter, so that workers started together do not knock at the same moment.
-            pause = self._sweep_every * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
-            await asyncio.sleep(pause)
-            try:
-                await self.sweep()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
-                logger.error("clean-up of AsyncPG failed, it goes on: %s", type(error).__name__)

@@ -10,6 +10,12 @@ from ...errors import SessionConfigError
 _SQL = Path(__file__).parent / "sql"
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
+_STEPS = (
+    *("fetch", "acquire", "commit", "release"),
+    *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user", "lock_sessions"),
+    *("page", "census", "expired"),
+)
+
 
 def sql(name: str, table: str = "sessions") -> str:
     """Return a statement of this interface.
@@ -24,3 +30,12 @@ def sql(name: str, table: str = "sessions") -> str:
     if not _TABLE.fullmatch(table):
         raise SessionConfigError(f"table={table!r} must be lower case letters, digits and '_'")
     return (_SQL / f"{name}.sql").read_text("utf-8").replace("{table}", table)
+
+
+def steps(table: str) -> dict[str, str]:
+    """Return the statements that sessions are read and written with, by their names.
+
+    Raises:
+        SessionConfigError: No table can be called so.
+    """
+    return {name: sql(name, table) for name in _STEPS}
