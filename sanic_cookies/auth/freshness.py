@@ -84,7 +84,11 @@ class FreshLogins(LoadedUsers):
     # For `AuthSession`.
 
     def _begin_run(
-        self, request: Request, identity: Identity, tell: Callable[[], object] | None = None
+        self,
+        request: Request,
+        identity: Identity,
+        tell: Callable[[], object] | None = None,
+        undone: Callable[[], object] | None = None,
     ) -> None:
         """Bind a login that lasts to this run of the browser; called in the block that stores it.
 
@@ -92,6 +96,7 @@ class FreshLogins(LoadedUsers):
             request: The request.
             identity: The login.
             tell: Called, too, once it is stored.
+            undone: Called if it never is.
         """
         sess, value = self.of(request), token_urlsafe(32) if self._lasts(identity) else ""
         sess.keep(RUN, _digest(value) if value else None)
@@ -103,7 +108,7 @@ class FreshLogins(LoadedUsers):
                 tell()
 
         # Not before: of a block that fails nothing is kept, and the former run goes on.
-        sess.once_stored(stored)
+        sess.once_stored(stored, undone)
 
     def _send_run(self, request: Request, value: str) -> None:
         """Give the browser what it forgets with its end."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -168,6 +169,20 @@ class LoadedUsers(JudgedUsers):
             if isinstance(getattr(request.ctx, self.loaded_name, None), SessionDict):
                 raise SessionConfigError("user_name is the name of a session", served=True)
             setattr(request.ctx, self.loaded_name, user)
+
+    def _as_shown(self, request: Request) -> Callable[[], None]:
+        """Return what brings back whom the request knows now, for a login that is undone."""
+        known, name = self._known_of(request), self.loaded_name
+        seen = known.identity, known.user, known.is_known
+
+        def show_again() -> None:
+            known.identity, known.user, known.is_known = seen
+            if name is not None and known.is_known:
+                setattr(request.ctx, name, known.user)
+            elif name is not None and hasattr(request.ctx, name):
+                delattr(request.ctx, name)
+
+        return show_again
 
     # Underneath.
 

@@ -182,7 +182,7 @@ class AuthSession(Gatekeeper):
                 address=_address(request),
             )
             identity = sess.become(identity, keep_data=not reset_session)
-            self._begin_run(request, identity)
+            self._begin_run(request, identity, undone=self._as_shown(request))
         self._show(request, identity, loaded)
 
     async def logout_user(

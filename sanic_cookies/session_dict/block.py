@@ -237,8 +237,9 @@ class SessionDict(SessionEnding):
 
     def _left(self) -> None:
         self._let_go()
-        self._undestroyed = self._once_stored = None
-        self._content = None
+        if self._once_stored is not None:
+            self._undo_news()
+        self._undestroyed = self._content = None
         self._rotate = self._renew = self._logged_in = self._ousted = False
         self._leave_gate()
 
@@ -296,13 +297,16 @@ class SessionDict(SessionEnding):
             raise SessionNotLoaded
         content.identity, self._rotate = identity, self._rotate or rotate
 
-    def once_stored(self, tell: Callable[[], object]) -> None:
-        """Have `tell` called when what the open block holds is stored, and not if it never is.
+    def once_stored(
+        self, tell: Callable[[], object], undone: Callable[[], object] | None = None
+    ) -> None:
+        """Have `tell` called when what the open block holds is stored, or else `undone`.
 
         Args:
             tell: Takes the place of one that was given before.
+            undone: Called if it never is; takes a place, too.
         """
-        self._once_stored = tell
+        self._once_stored, self._once_undone = tell, undone
 
     # The close of the request.
 

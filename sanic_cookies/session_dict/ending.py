@@ -84,13 +84,19 @@ class SessionEnding(SessionWriter):
         self._content = None if self._owner is None else Content()
         self._blind = self._unlocked = self._merged = None
         self._rotate = self._renew = self._logged_in = False
-        self._once_stored = None
+        self._undo_news()
         self._settle_for_this()
 
     def _settle_for_this(self) -> None:
         """Have this block and its inner ones go back to what is now, if they fail."""
         self._undestroyed, self._doomed_before = None, ()
         self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
+
+    def _undo_news(self) -> None:
+        """Tell whoever waits for it that what the block held has not been stored."""
+        undone, self._once_stored, self._once_undone = self._once_undone, None, None
+        if undone is not None:
+            undone()
 
     def _savepoint(self) -> dict[str, Any]:
         return {
@@ -99,6 +105,7 @@ class SessionEnding(SessionWriter):
             "_renew": self._renew,
             "_logged_in": self._logged_in,
             "_once_stored": self._once_stored,
+            "_once_undone": self._once_undone,
             "_doomed": self._doomed,
             "_status": self._status,
             "_muted": self._muted,
@@ -108,5 +115,7 @@ class SessionEnding(SessionWriter):
         }
 
     def _restore(self, savepoint: dict[str, Any]) -> None:
+        if self._once_undone is not savepoint["_once_undone"]:
+            self._undo_news()
         for name, value in savepoint.items():
             setattr(self, name, value)

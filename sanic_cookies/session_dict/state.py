@@ -70,6 +70,7 @@ class SessionState:
         "_merged",
         "_muted",
         "_once_stored",
+        "_once_undone",
         "_ousted",
         "_owner",
         "_payload",
@@ -114,6 +115,7 @@ class SessionState:
         self._renew = self._rotate = False
         self._logged_in = False  # by this block, and not yet stored
         self._once_stored: Callable[[], object] | None = None
+        self._once_undone: Callable[[], object] | None = None
         self._written = False
         self._repeats = False  # a write of which nobody knows whether it has been made
         self._closing = False

@@ -266,7 +266,7 @@ class SessionWriter(SessionPlanner):
             self._logged_in = False
             emit("login", sid=record.sid, user_key=plan.user_key)
         if self._once_stored is not None:
-            tell, self._once_stored = self._once_stored, None
+            tell, self._once_stored, self._once_undone = self._once_stored, None, None
             tell()
 
     def _end_unsent(self, record: Record) -> None:

@@ -25,6 +25,7 @@ from sanic_cookies import (
     ResponseStarted,
     Session,
     SessionConfigError,
+    SessionLimitReached,
     login_required,
 )
 
@@ -544,6 +545,58 @@ async def test_a_login_that_was_undone_names_nobody(shared_master: Any, users: U
 
     async with stamped(users, shared_master) as lab:
         assert await lab.do(body) == ["ann", None]
+
+
+@pytest.mark.parametrize("folder", ["/", "/lazy/"])
+@pytest.mark.parametrize("before", [None, 2])
+async def test_a_login_that_was_undone_is_not_shown(
+    users: Users, before: int | None, folder: str
+) -> None:
+    """`request.ctx.user` goes back with its block, or inner block, to what was known before."""
+
+    async def inner(request: Request) -> None:
+        async with request.ctx.auth_session:
+            await lab.auth.login_user(request, 1)
+            assert request.ctx.user.name == "ann"
+            assert (await lab.auth.current_user(request)).name == "ann"
+            raise Failed
+
+    async def outer(request: Request) -> list[str | None]:
+        async with request.ctx.auth_session:
+            with suppress(Failed):
+                await inner(request)
+            return [shown(request)]
+
+    async def body(request: Request) -> list[str | None]:
+        seen = [shown(request)]
+        with suppress(Failed):
+            await inner(request)
+        return [*seen, shown(request), *await outer(request), shown(request)]
+
+    def shown(request: Request) -> str | None:
+        user = getattr(request.ctx, "user", None)
+        return None if user is None else str(user.name)
+
+    async with AuthLab(None, user_loader=users.load) as lab:
+        if before is not None:
+            await lab.login(before)
+        known = "bob" if before and folder == "/" else None
+        assert await lab.do(body, folder=folder) == [known] * 4
+
+
+async def test_a_login_that_was_refused_is_not_shown(users: Users) -> None:
+    """Whoever may not log in at one more place is not shown as the user, where that turns out."""
+
+    async def body(request: Request) -> Any:
+        with suppress(SessionLimitReached):
+            async with request.ctx.auth_session:
+                await lab.auth.login_user(request, 1)
+        return request.ctx.user
+
+    limit: Any = {"max_sessions": 1, "on_max_sessions": "refuse"}
+    async with AuthLab(None, user_loader=users.load, **limit) as lab:
+        await lab.login(1)
+        assert await lab.do(body, browser=await lab.open_browser()) is None
 
 
 @dataclass
