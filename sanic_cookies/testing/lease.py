@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from .traits import Contract, kept, needs, stored
 
 CROWD = 20
 PATIENCE = 20.0  # a third of what a claim asks for
+BOTH = (True, False)  # most writes of a session leave its times alone
 
 
 class Leasing(Interface, SupportsLease, Protocol):
@@ -164,26 +166,29 @@ class LeaseContract(Contract, ability=SupportsLease):
 
     async def test_commit_by_a_foreign_token_is_lost(self, interface: Leasing) -> None:
         """Who has not the lease writes nothing, and takes nothing from who has it."""
-        draft = new_draft()
-        before = await stored(interface, draft)
-        claim = new_claim(draft)
-        late = following(draft, payload=b"late")
-        assert await interface.commit(late, "nobody", True) is Outcome.LOST
-        await held(interface, draft, claim)
+        for renew in BOTH:
+            draft = new_draft()
+            before = await stored(interface, draft)
+            claim = new_claim(draft)
+            late = following(draft, payload=b"late", renew=renew)
+            assert await interface.commit(late, "nobody", True) is Outcome.LOST
+            await held(interface, draft, claim)
 
-        assert await interface.commit(late, "somebody", True) is Outcome.LOST
-        assert same(await kept(interface, draft), before)
-        assert await busy(interface, draft)
-        assert await interface.commit(following(draft), claim.token, True) is Outcome.SAVED
+            assert await interface.commit(late, "somebody", True) is Outcome.LOST
+            assert same(await kept(interface, draft), before)
+            assert await busy(interface, draft)
+            write = following(draft, renew=renew)
+            assert await interface.commit(write, claim.token, True) is Outcome.SAVED
 
     async def test_repeated_commit_is_saved_once(self, interface: Leasing) -> None:
         """A commit that is repeated since its reply was lost is saved, and applied once."""
-        for release in (True, False):
+        for release, more in product(BOTH, BOTH):
             draft = new_draft()
             await stored(interface, draft)
             claim = new_claim(draft)
             await held(interface, draft, claim)
-            write = following(draft, payload=b"new", rotated=True, secret_hash=new_hash())
+            write = following(draft, payload=b"new", renew=more, rotated=more)
+            write = replace(write, secret_hash=new_hash() if more else draft.secret_hash)
             assert await interface.commit(write, claim.token, release, 60) is Outcome.SAVED
             before = await kept(interface, draft)
             await asyncio.sleep(0.02)
@@ -193,29 +198,32 @@ class LeaseContract(Contract, ability=SupportsLease):
 
     async def test_repeated_commit_does_not_disturb_the_next(self, interface: Leasing) -> None:
         """A repeated commit takes the lease from nobody who has got it meanwhile."""
-        draft = new_draft()
-        await stored(interface, draft)
-        first, second = new_claim(draft), new_claim(draft)
-        await held(interface, draft, first)
-        write = following(draft, payload=b"first")
-        await interface.commit(write, first.token, True)
-        await held(interface, draft, second)
+        for renew in BOTH:
+            draft = new_draft()
+            await stored(interface, draft)
+            first, second = new_claim(draft), new_claim(draft)
+            await held(interface, draft, first)
+            write = following(draft, payload=b"first", renew=renew)
+            await interface.commit(write, first.token, True)
+            await held(interface, draft, second)
 
-        assert await interface.commit(write, first.token, True) is Outcome.SAVED
-        assert await busy(interface, draft)
-        last = replace(draft, version=3, payload=b"second")
-        assert await interface.commit(last, second.token, True) is Outcome.SAVED
+            assert await interface.commit(write, first.token, True) is Outcome.SAVED
+            assert await busy(interface, draft)
+            last = replace(draft, version=3, payload=b"second", renew=renew)
+            assert await interface.commit(last, second.token, True) is Outcome.SAVED
 
     async def test_commit_that_is_not_newer_writes_nothing(self, interface: Leasing) -> None:
         """The lease does not stand above the version: an older write is refused."""
-        draft = new_draft(version=5)
-        before = await stored(interface, draft)
-        claim = new_claim(draft)
-        await held(interface, draft, claim)
+        for renew in BOTH:
+            draft = new_draft(version=5)
+            before = await stored(interface, draft)
+            claim = new_claim(draft)
+            await held(interface, draft, claim)
 
-        older = replace(draft, version=4, payload=b"old")
-        assert await interface.commit(older, claim.token, False, 60) is Outcome.STALE
-        assert same(await kept(interface, draft), before)
+            older = replace(draft, version=4, payload=b"old", renew=renew)
+            for release in BOTH:
+                assert await interface.commit(older, claim.token, release, 60) is Outcome.STALE
+            assert same(await kept(interface, draft), before)
 
     async def test_commit_writes_what_a_save_writes(self, interface: Leasing) -> None:
         """Payload kept, times left, secret rotated: a commit obeys its draft as a save does."""
@@ -336,14 +344,18 @@ class LeaseContract(Contract, ability=SupportsLease):
 
     async def test_released_holder_cannot_commit(self, interface: Leasing) -> None:
         """Who gave the lease up without writing cannot write any more."""
-        draft = new_draft()
-        before = await stored(interface, draft)
-        claim = new_claim(draft)
-        await held(interface, draft, claim)
-        await interface.release(draft.name, draft.sid, claim.token)
+        for renew in BOTH:
+            draft = new_draft()
+            before = await stored(interface, draft)
+            claim = new_claim(draft)
+            await held(interface, draft, claim)
+            await interface.release(draft.name, draft.sid, claim.token)
 
-        assert await interface.commit(following(draft), claim.token, True) is Outcome.LOST
-        assert same(await kept(interface, draft), before)
+            assert (
+                await interface.commit(following(draft, renew=renew), claim.token, True)
+                is Outcome.LOST
+            )
+            assert same(await kept(interface, draft), before)
 
     async def test_turn_ends_in_time(self, interface: Leasing) -> None:
         """A wait for one's turn ends after its timeout at the latest."""
@@ -378,7 +390,8 @@ class LeaseContract(Contract, ability=SupportsLease):
         await held(interface, draft, holder)
         for waiter in line:
             assert isinstance(await interface.acquire(draft.name, draft.sid, waiter), Busy)
-        await interface.release(draft.name, draft.sid, holder.token)
+        write = following(draft, renew=False)
+        assert await interface.commit(write, holder.token, True) is Outcome.SAVED
 
         while line:
             for early in (*line[1:], new_claim(draft, secret_hash=new_hash())):
@@ -404,6 +417,25 @@ class LeaseContract(Contract, ability=SupportsLease):
 
         assert isinstance(await interface.acquire(draft.name, draft.sid, newcomer), Busy)
         await held(interface, draft, waiter)
+        await interface.release(draft.name, draft.sid, waiter.token)
+        await held(interface, draft, newcomer)
+
+    async def test_waiter_takes_what_has_ended(self, interface: Leasing) -> None:
+        """A waiter that finds the lease ended takes it, and stands in the line no more."""
+        for life in self.lives:
+            draft = new_draft()
+            await stored(interface, draft)
+            line = [new_claim(draft) for _ in range(2)]
+            await held(interface, draft, new_claim(draft, seconds=life))
+            answers = [await interface.acquire(draft.name, draft.sid, each) for each in line]
+            if all(isinstance(each, Busy) for each in answers):
+                break
+        assert all(isinstance(each, Busy) for each in answers)
+        await self.outlive(life)
+
+        for waiter in line:
+            await held(interface, draft, waiter)
+            await interface.release(draft.name, draft.sid, waiter.token)
 
     async def test_waiter_may_leave_the_line(self, interface: Leasing) -> None:
         """A waiter that gives its place up keeps nobody waiting."""

@@ -124,7 +124,7 @@ async def test_key_of_another_type_is_unreadable(
         {"b": b"text", "foreign": b"1"},
         {"r": RECORD},
         {"r": b"text", "b": b"x"},
-        {"r": RECORD[:-1], "b": b"x"},
+        {"r": RECORD[:-1], "b": b"\0x"},
         {"r": NOWHEN[0] + RECORD[8:], "b": b"x"},
         {"r": RECORD[:16] + NOWHEN[1] + RECORD[24:], "b": b"x"},
         {"r": RECORD[:-4] + b"\2\0\0\0=\xff", "b": b"x"},
