@@ -112,7 +112,7 @@ async def test_sessions_come_back_by_themselves(
     server: RedisServer, interface: Redis, way: str
 ) -> None:
     """While the server hangs or is down requests fail in time; soon after, sessions work again."""
-    session = bare_session(interface, store_timeout=0.5)
+    session = bare_session(interface, store_timeout=2.0)
     await begin(session, count=0)
     stop, go_on = {
         "hang": (server.pause, server.resume),
@@ -126,7 +126,7 @@ async def test_sessions_come_back_by_themselves(
             *(begin(session, count=1) for _ in range(50)), return_exceptions=True
         )
         assert {type(each) for each in failed} == {SessionStoreError}
-        assert time.monotonic() - began < 0.5 + SOON
+        assert time.monotonic() - began < 2.0 + SOON
     await asyncio.to_thread(go_on)
 
     assert await seconds_until_served(session) < SOON
