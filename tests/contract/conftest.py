@@ -8,6 +8,14 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from sanic_cookies.interfaces.postgres import pool
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for a busy machine to make the connections of a crowd."""
+    monkeypatch.setattr(pool, "CONNECT_SECONDS", 20.0)
+
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
