@@ -1,8 +1,9 @@
-"""Sessions in Redis or Valkey (6.2 or newer): one hash a session, one script a step.
+"""Sessions in Redis or Valkey (6.2 or newer): one hash a session, one round trip a step.
 
-The lease stands in the session's own hash, so a step that takes it also reads, and a step that
-writes also gives it back: a locked block costs two round trips. One key a session also means that
-Redis Cluster needs no hash tags. All times are the server's own (`TIME`, `PTTL`).
+A read is two commands in one piece, any other step is a script. The lease stands in the session's
+own hash, so a step that takes it also reads, and a step that writes also gives it back: a locked
+block costs two round trips. One key a session also means that Redis Cluster needs no hash tags. All
+times are the server's own (`TIME`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 -- Records a use, if nobody has written since. KEYS[1]: the session. ARGV: packed version, ttl in
 -- milliseconds.
--- Answers 1 or 0; {user, when the token was made} for a session without an absolute end, whose user's
--- index has to live on with it. That stands under a key that only the caller knows.
+-- Answers 1 or 0; {user, when the token was made} for a session without an absolute end, whose
+-- user's index has to live on with it. That stands under a key that only the caller knows.
 local key = KEYS[1]
 local r = redis.call('HGET', key, 'r')
 if not r or string.sub(r, 121, 128) ~= ARGV[1] then return 0 end
