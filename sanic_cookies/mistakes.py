@@ -20,10 +20,11 @@ _ELSEWHERE = {
 # By the class of a driver's error: what was forgotten before the server started.
 FORGOTTEN = {
     "UndefinedTableError": (
-        "its table is not there: run what 'sanic-cookies sql' prints, or await its create_table()"
+        "its table is not there: run 'sanic-cookies create-table', or await its create_table()"
     ),
     "UndefinedColumnError": (
-        "its table is an older one: run what 'sanic-cookies sql --upgrade' prints"
+        "its table is an older one: run 'sanic-cookies create-table --upgrade', or await its "
+        "upgrade_table()"
     ),
 }
 # Closer than `session_stamp`, of AuthSession, is to `session_name`.

@@ -257,8 +257,8 @@ async def test_a_frozen_redis() -> None:
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
-        (None, "its table is not there: run what 'sanic-cookies sql' prints, or await its create_"),
-        ("sid text", "its table is an older one: run what 'sanic-cookies sql --upgrade' prints"),
+        (None, "its table is not there: run 'sanic-cookies create-table', or await its create_"),
+        ("sid text", "its table is an older one: run 'sanic-cookies create-table --upgrade', or"),
     ],
     ids=["no table", "an older one"],
 )
