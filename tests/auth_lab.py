@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from sanic import Request
 
-from harness import Browser, set_cookies
-from lab import Lab, be_patient
+from harness import Browser, be_patient, set_cookies
+from lab import Lab
 from sanic_cookies import AuthSession
 
 RequestBody = Callable[[Request], Awaitable[Any]]

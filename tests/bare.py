@@ -8,8 +8,7 @@ from sanic import Sanic
 from sanic.compat import Header
 from sanic.request import Request
 
-from harness import make_app
-from lab import be_patient
+from harness import be_patient, make_app
 from sanic_cookies import Session, SessionDict
 from sanic_cookies.exchange import Exchange
 from sanic_cookies.interfaces.base import Interface

@@ -10,14 +10,17 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import httpx
 from sanic import Sanic
 
+from sanic_cookies import Session
 from servers import bind_free_port
 
+CALL_SECONDS = 2.0  # what a call to a store may take by default
 _numbers = count()
 # One for all: reading the machine's certificates takes longer than most tests.
 _TLS = ssl.create_default_context()
@@ -36,9 +39,31 @@ def make_app(**config: Any) -> Sanic:
     return app
 
 
+def be_patient(session: Session) -> None:
+    """Give stores ten times as long to answer.
+
+    Where time is not the subject, a machine that stands still for some seconds is no failure.
+    """
+    settings = session.settings
+    session.settings = replace(
+        settings,
+        store_timeout=10 * settings.store_timeout,
+        request_timeout=10 * settings.request_timeout,
+    )
+    session.start()
+
+
 @asynccontextmanager
-async def serve(app: Sanic) -> AsyncIterator[str]:
-    """Serve `app` in the running loop; gives `http://127.0.0.1:port`."""
+async def serve(app: Sanic, *, patient: bool = True) -> AsyncIterator[str]:
+    """Serve `app` in the running loop; gives `http://127.0.0.1:port`.
+
+    Args:
+        app: The app.
+        patient: Give stores more time, where a session has what it has by default.
+    """
+    for session in vars(app.ctx).values() if patient else ():
+        if isinstance(session, Session) and session.settings.store_timeout == CALL_SECONDS:
+            be_patient(session)
     # A socket of our own: Sanic takes port 0 for its default, 8000, where another run may listen.
     server = await app.create_server(
         sock=bind_free_port(), return_asyncio_server=True, access_log=False

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, Self
@@ -17,7 +16,7 @@ from sanic import Request, json
 from sanic.exceptions import ServerError
 from sanic.response import BaseHTTPResponse
 
-from harness import Browser, make_app, serve
+from harness import Browser, be_patient, make_app, serve
 from sanic_cookies import InMemory, Session, SessionDict
 from sanic_cookies.interfaces import guard
 
@@ -56,20 +55,6 @@ def down_meanwhile() -> Iterator[None]:
         yield
 
 
-def be_patient(session: Session) -> None:
-    """Give stores ten times as long to answer.
-
-    Where time is not the subject, a machine that stands still for some seconds is no failure.
-    """
-    settings = session.settings
-    session.settings = replace(
-        settings,
-        store_timeout=10 * settings.store_timeout,
-        request_timeout=10 * settings.request_timeout,
-    )
-    session.start()
-
-
 class Lab:
     """A served app with one session, and a browser.
 
@@ -98,7 +83,7 @@ class Lab:
         )
 
     async def __aenter__(self) -> Self:
-        self.url = await self._stack.enter_async_context(serve(self.app))
+        self.url = await self._stack.enter_async_context(serve(self.app, patient=False))
         self.browser = await self.open_browser()
         return self
 

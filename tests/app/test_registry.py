@@ -10,8 +10,7 @@ import pytest
 from sanic import Request, json, text
 
 from auth_lab import AuthLab
-from harness import Browser, make_app, serve
-from lab import be_patient
+from harness import Browser, be_patient, make_app, serve
 from sanic_cookies import (
     AsyncPG,
     AuthSession,
