@@ -128,7 +128,7 @@ async def test_no_token_and_no_data_are_logged(
 async def test_the_name_of_a_route_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """It is the application's own, and stands in lines of locks: escaped, whatever is in it."""
     caplog.set_level(logging.DEBUG)
-    target = Target(InMemory(), lock_timeout=0.05, lease=0.2, max_hold=0.2)
+    target = Target(InMemory(), lock_timeout=0.1, lease=2, max_hold=2)
     held, free = asyncio.Event(), asyncio.Event()
 
     @target.app.get("/hold", name=f"hold\r\n\x1b[31m{MARK}")
