@@ -56,7 +56,7 @@ async def ask_many(url: str, path: str, lines: Iterable[bytes]) -> list[Reply]:
         for line in lines:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n".encode())
             writer.write(line + b"\r\n\r\n")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 head = await reader.readuntil(b"\r\n\r\n")
                 reply = _reply(head[:-4], b"")
                 body = await reader.readexactly(int(reply.all("content-length")[0]))

@@ -348,7 +348,7 @@ async def test_close_leaves_nothing_behind(
     assert [each for each in asyncio.all_tasks() if each.get_name() == "sanic_cookies.redis"] == []
     await until(lambda: proxy.connections == 0)
     assert proxy.accepted == 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await named_connections(client):  # noqa: ASYNC110 - another process decides
             await asyncio.sleep(0.01)
 

@@ -163,7 +163,7 @@ async def test_draining_cancels_what_is_begun_too_late() -> None:
 
     background.spawn(first())
     await began.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await background.drain(0.005)
 
     assert second.end == "cancelled"
@@ -184,7 +184,7 @@ def test_tasks_of_another_loop_are_left_alone() -> None:
         background.spawn(asyncio.sleep(60))
 
     async def end() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await background.drain(1)
 
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()

@@ -48,7 +48,7 @@ def sweepers() -> list[asyncio.Task[Any]]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a task that a real timer wakes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.001)
 
