@@ -3,6 +3,9 @@
 Nearly every deadline here is cancelled long before it is due: a timer of its own for each would
 cost more than the work it bounds. Waits of one length end in the order in which they began, so it
 is enough to have the loop wake us for the oldest.
+
+`timeout_awake` is for the few waits in which a pause of our own must not be taken for somebody
+else's silence, as when a connection is made.
 """
 
 from __future__ import annotations
@@ -17,49 +20,6 @@ T = TypeVar("T")
 
 # How often to look, in the time that somebody else has. See `timeout_awake`.
 LOOKS = 4
-
-
-@asynccontextmanager
-async def timeout_awake(seconds: float) -> AsyncIterator[None]:
-    """As `asyncio.timeout`, but a pause of this process does not count as one of the other side.
-
-    A process that stood still finds in one turn that the answer is there and that its time is over.
-    So the time is over after four looks: however long a pause was, it is the time of one.
-
-    Args:
-        seconds: How long the block may take.
-
-    Raises:
-        TimeoutError: It took longer.
-    """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-        alarm = _Alarm(loop, seconds / LOOKS, limit)
-        try:
-            yield
-        finally:
-            alarm.cancel()
-
-
-class _Alarm:
-    """Looks so often, and ends a time then."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, every: float, limit: asyncio.Timeout
-    ) -> None:
-        self._loop, self._every, self._limit = loop, every, limit
-        self._looks = 0
-        self._next = loop.call_later(every, self._look)
-
-    def cancel(self) -> None:
-        self._next.cancel()
-
-    def _look(self) -> None:
-        self._looks += 1
-        if self._looks < LOOKS:
-            self._next = self._loop.call_later(self._every, self._look)
-        else:
-            self._limit.reschedule(self._loop.time())
 
 
 class Waits(Generic[T]):
@@ -185,3 +145,46 @@ class TimersByLength(dict[float, Timers]):
         """Make what counts `seconds`."""
         timers = self[seconds] = Timers(seconds)
         return timers
+
+
+@asynccontextmanager
+async def timeout_awake(seconds: float) -> AsyncIterator[None]:
+    """As `asyncio.timeout`, but a pause of this process does not count as one of the other side.
+
+    A process that stood still finds in one turn that the answer is there and that its time is over.
+    So the time is over after four looks: however long a pause was, it is the time of one.
+
+    Args:
+        seconds: How long the block may take.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        alarm = _Alarm(loop, seconds / LOOKS, limit)
+        try:
+            yield
+        finally:
+            alarm.cancel()
+
+
+class _Alarm:
+    """Looks `LOOKS` times, and ends the time with the last."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, every: float, limit: asyncio.Timeout
+    ) -> None:
+        self._loop, self._every, self._limit = loop, every, limit
+        self._looks = 0
+        self._next = loop.call_later(every, self._look)
+
+    def cancel(self) -> None:
+        self._next.cancel()
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks < LOOKS:
+            self._next = self._loop.call_later(self._every, self._look)
+        else:
+            self._limit.reschedule(self._loop.time())
