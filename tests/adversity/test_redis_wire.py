@@ -109,11 +109,11 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
 
     async def read(number: int) -> None:
         nonlocal right
-        found = await wire.read(KEY, f"{number}")
-        assert found is not None
-        (value,), time = found
-        assert value is None
-        assert len(time) == 2
+        asked = wire.read(KEY, f"{number}")
+        assert asked is not None
+        found, time = asked
+        assert len(await time) == 2
+        assert found.result() == [None]
         right += 1
 
     async def client() -> None:
@@ -129,6 +129,8 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
             cancelled += task.cancel()
             await asyncio.wait([task])
 
+    assert wire.read(KEY, "n") is None, "before it is connected it has nothing to send by"
+    await wire.execute("PING")
     await asyncio.gather(*(client() for _ in range(50)))
 
     assert right + cancelled >= total

@@ -40,7 +40,6 @@ from .scripts import (
     TOUCH,
     begun,
     mark,
-    moment,
     ms,
     packed_version,
     read_admission,
@@ -62,11 +61,13 @@ class Redis(RedisUsers):
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
         key = self._key(name, sid)
-        found = await self._connected().read(key, "r", "b")
-        if found is not None:
-            (stored, payload), time = found
-            if stored is not None:
-                return read_record(name, sid, moment(*time), stored, payload)
+        asked = self._connected().read(key, "r", "b")
+        if asked is not None:
+            found, time = asked
+            now = await time  # replies come in order: with this one the other is there
+            fields = found.result()
+            if type(fields) is type(now) is list and fields[0] is not None:
+                return read_record(name, sid, now, *fields)
         # There is nothing, or something else, or an error: the script tells which.
         reply = await self._run(FETCH, 1, key)
         return read_answer(name, sid, reply) if reply else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha1
 from math import inf, isfinite
@@ -45,6 +46,7 @@ SCRIPTS = (
 # previous one or NULs, the version, and the user behind its length. Scripts take it apart by place.
 _RECORD = Struct("<7d32s32sdI")
 _END = Struct("<dI")
+_SIZE = Struct("<I")  # of the user, at the end of the fixed part
 _VERSION = Struct("<d")
 _HASHES = Struct("<32s32s")
 _LIVES = Struct("<3d")
@@ -55,46 +57,37 @@ _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome
 
 def read_answer(name: str, sid: str, answer: bytes) -> Record:
     """Return the record that a script has read, as lua/fetch.lua answers it; see `read_record`."""
-    seconds, micros, stored = answer.split(b" ", 2)
-    return _record(name, sid, moment(seconds, micros), stored, None)
+    *now, stored = answer.split(b" ", 2)
+    size = _RECORD.size
+    if len(stored) >= size:
+        size += _SIZE.unpack_from(stored, size - _SIZE.size)[0]
+    return read_record(name, sid, now, stored[:size], stored[size:])
 
 
-def read_record(name: str, sid: str, now: float, stored: bytes, payload: bytes | None) -> Record:
+def read_record(
+    name: str, sid: str, now: Sequence[bytes], stored: bytes, payload: bytes | None
+) -> Record:
     """Return the record that stands in the fields of a hash.
 
     Args:
         name: Name of the session.
         sid: Public id.
-        now: When it was read, by the server's clock.
+        now: When it was read, as the server's `TIME` tells it.
         stored: The field with all but the payload.
         payload: The payload; None if there is none.
 
     Raises:
         RecordUnreadable: The fields are not ours.
     """
-    if payload is None:
-        raise RecordUnreadable("there is no payload")
-    return _record(name, sid, now, stored, payload)
-
-
-def _record(name: str, sid: str, now: float, stored: bytes, payload: bytes | None) -> Record:
-    """See `read_record`; without a payload it stands behind the record."""
-    if len(stored) < _RECORD.size:
+    if payload is None or len(stored) < _RECORD.size:
         raise RecordUnreadable("the record is cut off")
     seen, expires, deadline, created, rotated, until, reads, current, former, version, size = (
         _RECORD.unpack_from(stored)
     )
-    end = _RECORD.size + size
-    if payload is None:
-        stored, payload = stored[:end], stored[end:]
-    if len(stored) != end:
+    if len(stored) != _RECORD.size + size:
         raise RecordUnreadable("the record has another length")
     if not isfinite(seen + expires + deadline + created + rotated + until + version):
         raise RecordUnreadable("there are no times in the record")
-    try:
-        user_key = unmark(stored[_RECORD.size :]) if size else None
-    except UnicodeDecodeError as error:
-        raise RecordUnreadable("the user in the record is no text") from error
     # By position: this is on the way of every request, and names cost a third more.
     return Record(
         name,
@@ -110,14 +103,16 @@ def _record(name: str, sid: str, now: float, stored: bytes, payload: bytes | Non
         b"" if former == _NO_HASH else former,
         until,
         reads == 1,
-        user_key,
-        now,
+        _user_in(stored) if size else None,
+        int(now[0]) + int(now[1]) / 1e6,
     )
 
 
-def moment(seconds: bytes, micros: bytes) -> float:
-    """Return epoch seconds of what Redis answers to `TIME`."""
-    return int(seconds) + int(micros) / 1e6
+def _user_in(stored: bytes) -> str | None:
+    try:
+        return unmark(stored[_RECORD.size :])
+    except UnicodeDecodeError as error:
+        raise RecordUnreadable("the user in the record is no text") from error
 
 
 def packed_version(version: int) -> bytes:

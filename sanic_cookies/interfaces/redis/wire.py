@@ -9,7 +9,7 @@ cancelled its reply is dropped. What blocks (subscriptions) never goes this way.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from hiredis import pack_command
 from redis import Redis as BlockingRedis
@@ -39,7 +39,7 @@ _KNOWN = {
 # A server that has become a replica is left for the new master; if that is one too, not at once.
 _STAY_SECONDS = 1.0
 _TIME = pack_command(("TIME",))
-Read = tuple[list[bytes | None], list[bytes]]
+Replies: TypeAlias = tuple[asyncio.Future[Any], asyncio.Future[Any]]
 
 
 class Transport(Protocol):
@@ -55,11 +55,12 @@ class Transport(Protocol):
             TimeoutError: There was no connection in time.
         """
 
-    async def read(self, key: str, *fields: str) -> Read | None:
-        """Return fields of a hash, None for each that is missing, and the reply to `TIME`.
+    def read(self, key: str, *fields: str) -> Replies | None:
+        """Ask for fields of a hash and for the time, in one piece; both replies come together.
 
-        None if they could not be had in one round trip, or at all: a script gets them, or says what
-        is wrong, but costs the server several times as much.
+        None where that would not be one round trip, or there is no connection yet. Then, and where
+        a reply is not what was hoped for, a script gets the fields, or says what is wrong; but it
+        costs the server several times as much.
         """
 
     async def close(self) -> None:
@@ -109,7 +110,7 @@ class OwnPool:
         encoded = [each.encode() if isinstance(each, str) else each for each in rest]
         return await self._client.execute_command(name, *encoded, NEVER_DECODE=True)
 
-    async def read(self, key: str, *fields: str) -> Read | None:
+    def read(self, key: str, *fields: str) -> Replies | None:
         """See `Transport.read`; a pool, or a cluster, would make two round trips of it."""
         return None
 
@@ -145,17 +146,13 @@ class Wire:
             raise reply
         return reply
 
-    async def read(self, key: str, *fields: str) -> Read | None:
-        """See `Transport.read`; the two commands go, and are answered, in one piece."""
+    def read(self, key: str, *fields: str) -> Replies | None:
+        """See `Transport.read`; no coroutine, which each read would pay for."""
         link = self._link
         if link is None or link.is_over:
-            link = await self._linked()
+            return None
         hmget = pack_command(("HMGET", key, *fields))  # type: ignore[arg-type]
-        found, time = link.send_two(hmget + _TIME)
-        # Replies come in order, so with the second one the first is there.
-        seconds = await time
-        values = found.result()
-        return (values, seconds) if type(values) is type(seconds) is list else None
+        return link.send_two(hmget + _TIME)
 
     def _is_worth_another(self, link: Link, error: Exception) -> bool:
         if isinstance(error, ReadOnlyError) and link.age >= _STAY_SECONDS:
