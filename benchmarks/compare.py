@@ -3,7 +3,7 @@
     python -m benchmarks.compare [--quick] [--only KEY ...] [--json FILE]
 
 Each round measures each system on each of its routes, in short turns with the bare app of its
-framework: a tenth of a second for the one, a tenth for the other. So whatever the machine does
+framework: a twentieth of a second for the one, then for the other. So whatever the machine does
 meanwhile, it does to both sides of a ratio. What is stored are the samples, one for each turn;
 `benchmarks.figures` makes medians and ratios of them.
 """
