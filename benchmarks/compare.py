@@ -2,10 +2,10 @@
 
     python -m benchmarks.compare [--quick] [--only KEY ...] [--json FILE]
 
-Each round measures each system on each of its routes, in short turns with the bare app of its
-framework: a twentieth of a second for the one, then for the other. So whatever the machine does
-meanwhile, it does to both sides of a ratio. What is stored are the samples, one for each turn;
-`benchmarks.figures` makes medians and ratios of them.
+Each round starts each system anew and measures it on each of its routes, in short turns with the
+bare app of its framework: a twentieth of a second for the one, then for the other. So whatever the
+machine does meanwhile, it does to both sides of a ratio. What is stored are the samples, one for
+each turn; `benchmarks.figures` makes medians and ratios of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -55,33 +55,42 @@ class Plan:
         minutes: No round begins that would end later than this.
     """
 
-    rounds: int = 5
-    turns: int = 10
+    rounds: int = 8
+    turns: int = 6
     seconds: float = 0.05
     single: int = 20
-    minutes: float = 9.0
+    minutes: float = 12.0
 
 
 FULL, QUICK = Plan(), Plan(rounds=1, turns=5)
 
 
 class Run:
-    """One run: servers that are up, and the samples so far."""
+    """One run: the samples so far, and the servers of the present round."""
 
-    def __init__(self, plan: Plan, servers: Sequence[Server]) -> None:
-        """Begin without samples."""
+    def __init__(
+        self, plan: Plan, systems: Sequence[System], start: Callable[[System], Server]
+    ) -> None:
+        """Begin without samples.
+
+        Args:
+            plan: How much is measured.
+            systems: What is measured.
+            start: Starts the server of one of them.
+        """
         self.plan = plan
-        self.servers = {each.system.key: each for each in servers}
+        self.servers: dict[str, Server] = {}
+        self._systems, self._start = systems, start
         self.cookies: dict[str, list[str]] = {}
         self.load: dict[str, dict[str, list[dict[str, float]]]] = {}
         self.latency: dict[str, dict[str, list[dict[str, float]]]] = {}
         self.hot: dict[str, list[dict[str, float]]] = {}
         self.dropped: dict[str, str] = {}
 
-    async def warm_up(self) -> None:
-        """Wait for the servers and make their sessions."""
-        for key in list(self.servers):
-            await self._or_drop(key, self._begin(key))
+    @property
+    def alive(self) -> list[System]:
+        """The systems that no step has failed for."""
+        return [each for each in self._systems if each.key not in self.dropped]
 
     async def rounds(self) -> int:
         """Take all rounds, or as many as there is time for; return how many."""
@@ -95,9 +104,24 @@ class Run:
         return number
 
     async def round(self) -> None:
-        """Take one sample of everything."""
-        for key in list(self.servers):
-            await self._or_drop(key, self._measure(key))
+        """Measure everything in its turns, each system in a process that has just begun.
+
+        How fast code is depends on where a process happens to have put it, by some percent: what
+        one process is lucky with, the next is not.
+        """
+        with ExitStack() as stack:
+            for each in self.alive:
+                self.servers[each.key] = stack.enter_context(self._start(each))
+            stack.callback(self._stop_all)
+            for step in (self._begin, self._measure):
+                for key in list(self.servers):
+                    await self._or_drop(key, step(key))
+
+    def _stop_all(self) -> None:
+        """Have all servers of the round end at once; each is then waited for."""
+        for each in self.servers.values():
+            each.stop()
+        self.servers.clear()
 
     async def _or_drop(self, key: str, step: Awaitable[None]) -> None:
         """Do a step; a system that fails is left out, and said to be, and the run goes on."""
@@ -229,15 +253,10 @@ async def run(plan: Plan, systems: Sequence[System]) -> dict[str, Any]:
     about = facts(cores.note)
     began = time.monotonic()
     wanted = {each.server for each in systems} - {""}
-    with stores(wanted) as urls, ExitStack() as stack:
-        servers = [
-            stack.enter_context(Server(each, urls.get(each.server, ""), cores)) for each in systems
-        ]
-        this = Run(plan, servers)
-        await this.warm_up()
+    with stores(wanted) as urls:
+        this = Run(plan, systems, lambda each: Server(each, urls.get(each.server, ""), cores))
         done = await this.rounds()
-        alive = [each.system for each in this.servers.values()]
-        trips = await count_trips(alive, urls, cores)
+        trips = await count_trips(this.alive, urls, cores)
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
     about["versions"] = {env: versions(env) for env in sorted({each.env for each in systems})}
     return {

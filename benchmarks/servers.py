@@ -69,9 +69,13 @@ class Server:
         """Return itself."""
         return self
 
+    def stop(self) -> None:
+        """Have it end, and do not wait for that."""
+        self._process.terminate()
+
     def __exit__(self, *_: object) -> None:
         """End it, by force if need be."""
-        self._process.terminate()
+        self.stop()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
