@@ -155,11 +155,11 @@ format: $(VENV)/.dev ## Sort the imports, fix what can be fixed, format the code
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure us and our peers side by side, in about nine minutes
+bench: $(VENV)/.dev ## Measure us and our peers side by side, in about ten minutes
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 .PHONY: bench-publish
-bench-publish: $(VENV)/.dev ## All of these in fifteen minutes, then the pages from it
+bench-publish: $(VENV)/.dev ## All of these in eighteen minutes, then the pages from it
 	-$(BIN)/python -m benchmarks.compare
 	-$(BIN)/python -m benchmarks.hot
 	-$(BIN)/python -m benchmarks.growth
