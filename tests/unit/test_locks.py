@@ -231,7 +231,8 @@ async def test_timed_out_in_the_tick_in_which_the_turn_comes(
     table: LockTable, release_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Turn and time-out in one tick: the first of them counts, and the session is not lost."""
-    loop = asyncio.get_running_loop()
+    loop, failures = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda loop, told: failures.append(told))
     hold = await acquire(table)
     task = await waiting(table, timeout=20)
     deadline = loop.time() + 20
@@ -250,6 +251,7 @@ async def test_timed_out_in_the_tick_in_which_the_turn_comes(
         assert (await follower).who == b"next"
     follower.result().release()
     assert len(table) == 0
+    assert failures == [], "what comes second finds nothing to do"
 
 
 async def test_the_last_one_cancelled_in_his_tick_leaves_the_table_empty(table: LockTable) -> None:
