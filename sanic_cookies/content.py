@@ -98,12 +98,12 @@ class Content(msgspec.Struct):
         self.extra.clear()
 
     def begin(self, identity: Identity, *, keep_data: bool) -> None:
-        """Become `identity`'s; what was handed out for forms before is no longer accepted."""
+        """Become `identity`'s, who says how long it lives; forms from before are not accepted."""
         if not keep_data:
             self.data.clear()
-            self.end()
+            self.extra.clear()
         self.extra.pop(CSRF_SEED, None)
-        self.identity = identity
+        self.identity, self.life = identity, None
 
 
 def pack(codec: Codec, content: Content) -> bytes:

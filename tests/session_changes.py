@@ -214,7 +214,7 @@ class Login(Change):
             work.standing, work.muted = Standing.NEW, False
         if not self.keep:
             state.data.clear()
-            state.life = None
+        state.life = None
         state.user, state.remembered, state.since = self.user, self.remember, work.model.now
         work.rotate = work.renew = True
 

@@ -138,7 +138,8 @@ class AuthSession(Gatekeeper):
         """Log `user` in: the session gets a new token, and the former one is dead at once.
 
         Works inside an open block of the same session and on its own. Rotates always, also when
-        somebody is logged in already (OWASP ASVS 5.0, 7.2.4).
+        somebody is logged in already (OWASP ASVS 5.0, 7.2.4). A lifetime that `set_expiry()` gave
+        the session before ends with this; one that it gives afterwards is the login's.
 
         Args:
             request: The request.

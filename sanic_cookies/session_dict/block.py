@@ -275,8 +275,6 @@ class SessionDict(SessionEnding):
             # Somebody has just proved who they are, and cannot have the token that took the place
             # of theirs: that begins a session of its own.
             self._undestroyed = self._undestroyed or self._savepoint()
-            if self._status is LIVE:
-                content.life = None  # its end counts from the former session's beginning
             self._status, self._muted = NEW, False
             self._credential, self._record, self._payload = None, None, b""
             identity = replace(identity, since=0.0, confirmed=0.0)

@@ -30,7 +30,7 @@ class SessionLifetime(SessionMapping):
         return self._record.expires_at if self._live() and self._record else None
 
     def set_expiry(self, value: float | timedelta | datetime | None) -> None:
-        """Give this session a lifetime of its own.
+        """Give this session a lifetime of its own, until somebody logs in.
 
         Args:
             value: Seconds of idle time; 0 for a cookie that ends with the browser; a `timedelta`

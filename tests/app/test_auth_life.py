@@ -212,3 +212,43 @@ async def test_a_lifetime_of_its_own_is_dropped_with_the_data(lab: AuthLab, cloc
     await lab.login()
     clock.now += HOUR + 1
     assert await lab.user() is None
+
+
+@pytest.mark.parametrize("remember_me", [None, False, True], ids=repr)
+@pytest.mark.parametrize("life", [20 * DAY, 60, timedelta(minutes=1)], ids=str)
+async def test_a_lifetime_of_the_visitors_ends_with_the_login(
+    master: Any, life: Any, remember_me: bool | None
+) -> None:
+    """A login that keeps the data lives as `remember_me` says, not as the visitor's session did."""
+
+    async def visit(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["cart"] = 1
+            sess.set_expiry(life)
+
+    async def age(request: Request) -> int:
+        async with request.ctx.auth_session as sess:
+            return sess.get_expiry_age()
+
+    async with AuthLab(master) as lab:
+        await lab.do(visit)
+        line = login_cookie(await lab.login(remember_me=remember_me, reset_session=False))
+        left = 30 * DAY if remember_me else HOUR
+        assert _max_age(line) == (pytest.approx(left, abs=60) if remember_me else None)
+        assert await lab.do(age) == pytest.approx(left, abs=60)
+        assert await lab.data() == {"cart": 1, "current_user": "ann"}
+
+
+async def test_a_lifetime_that_is_set_after_the_login(lab: AuthLab, clock: Clock) -> None:
+    """What `set_expiry` says after the login, in its block too, is the login's."""
+
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            await lab.auth.login_user(request, "ann", reset_session=False)
+            sess.set_expiry(60)
+
+    await lab.do(body)
+    clock.now += 59
+    assert await lab.user() == "ann"
+    clock.now += 61
+    assert await lab.user() is None

@@ -134,13 +134,13 @@ def test_an_extra_that_would_change_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_a_login_takes_over(keep_data: bool) -> None:
-    """Extras go with the data, what signs forms goes in any case, a lifetime only with the data."""
+    """Extras go with the data, what signs forms and a lifetime of its own go in any case."""
     content = Content({"a": 1}, None, Life(idle=9.0), {"csrf": "seed", "flash": ["hello"]})
     content.begin(Identity("ann", 0.0), keep_data=keep_data)
 
     assert content.identity == Identity("ann", 0.0)
     assert content.data == ({"a": 1} if keep_data else {})
-    assert content.life == (Life(idle=9.0) if keep_data else None)
+    assert content.life is None
     assert content.extra == ({"flash": ["hello"]} if keep_data else {})
 
 
