@@ -23,7 +23,7 @@ from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
 from .reader import SessionReader
-from .state import DEAD, LIVE
+from .state import DEAD, LIVE, UNREAD
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -116,13 +116,22 @@ class SessionLocker(SessionReader):
             await self._read(credential)
             if self._status is not LIVE:
                 return None
-        return await locks.acquire(
-            credential.sid,
-            credential.secret_hash,
-            timeout=settings.lock_timeout,
-            max_waiters=settings.max_waiters,
-            label=label,
-        )
+        try:
+            return await locks.acquire(
+                credential.sid,
+                credential.secret_hash,
+                timeout=settings.lock_timeout,
+                max_waiters=settings.max_waiters,
+                label=label,
+            )
+        except SessionLockTimeout:
+            if self._status is not UNREAD:
+                raise
+            # Those before it may be finding out, one by one, that there is no such session.
+            await self._read(credential)
+            if self._live():
+                raise
+            return None
 
     def _take_over(self, hold: Hold) -> bool:
         """Have lease and record from the block before, of this process; False if it left none."""

@@ -31,6 +31,7 @@ from sanic_cookies import (
     SessionTooLarge,
 )
 from sanic_cookies.testing import Faulty
+from sanic_cookies.token import Token
 from servers import RedisServer
 from stores import table
 
@@ -117,6 +118,23 @@ async def test_max_waiters(shared_master: Any) -> None:
             assert_fault(lab, response, 503, SessionLockTimeout, "busy")
         assert (await waiting).status_code == 200
         assert await lab.stored() == {"n": 2}
+
+
+async def test_nobody_waits_for_a_session_that_is_none() -> None:
+    """However many requests bring the cookie of an ended session at once, none is turned away."""
+    store = Faulty(InMemory())
+    async with Lab(store, max_waiters=1, lock_timeout=60) as lab:
+        lab.browser.cookies["session"] = Token.generate().value
+        store.hang("fetch")
+        first = asyncio.create_task(lab.visit(count, folder="/lazy/"))
+        await until(lambda: store.calls["fetch"] == 1)
+        second = asyncio.create_task(lab.visit(count, folder="/lazy/"))
+        await until(lambda: lab.session.runtime.locks.waiting == 1)
+
+        third = await lab.visit(count, folder="/lazy/")
+        store.heal()
+
+        assert [each.status_code for each in (await first, await second, third)] == [200] * 3
 
 
 async def test_max_hold(shared_master: Any) -> None:
