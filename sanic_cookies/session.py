@@ -22,6 +22,7 @@ from .options import Options
 from .record import RecordUnreadable
 from .runtime import Runtime
 from .session_dict import SessionDict
+from .session_dict.telling import telling
 from .settings import DAY, SessionOptions, Settings, build
 from .setup_checks import AnyInterface, checked_interface, require_app, require_free
 from .signals import HEARD_AS, NEWS, SIGNALS
@@ -280,6 +281,8 @@ class Session:
         """Make the parts anew, for a new event loop: locks and tasks belong to one loop."""
         settings, background = self.settings, Background()
         self._factory = settings.store_factory or SessionDict
+        if self._meter is not None or self._is_heard("loaded"):
+            self._factory = telling(self._factory)
         master, *others = self._interfaces
         store = FanOut(
             master,
@@ -349,16 +352,20 @@ class Session:
         if self._meter is not None:
             self._meter.happened(event)
         app = self._app
-        if app is None:
-            return
-        own, whole = HEARD_AS[event]
-        listeners = app.signal_router.name_index
-        if own not in listeners and whole not in listeners:
+        if app is None or not self._is_heard(event):
             return
         context["session"] = self.name
         self.runtime.background.spawn(
             app.dispatch(SIGNALS[event], context=context, fail_not_found=False)
         )
+
+    def _is_heard(self, event: str) -> bool:
+        """Say whether somebody listens to an event, or to all of its group."""
+        if self._app is None:
+            return False
+        own, whole = HEARD_AS[event]
+        listeners = self._app.signal_router.name_index
+        return own in listeners or whole in listeners
 
     def _settings(self, config: Mapping[str, Any]) -> Settings:
         given = dict(self._given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 SIGNALS = {
     "created": "session.record.created",
+    "loaded": "session.record.loaded",
     "saved": "session.record.saved",
     "rotated": "session.record.rotated",
     "ended": "session.record.ended",

@@ -50,7 +50,7 @@ LAYERS = [
     ["request_class"],
     *([f"session_dict.{name}"] for name in ("unanswered", "state", "mapping", "lifetime")),
     *([f"session_dict.{name}"] for name in ("reader", "locker", "planner", "writer")),
-    *([f"session_dict.{name}"] for name in ("ending", "block")),
+    *([f"session_dict.{name}"] for name in ("ending", "block", "telling")),
     ["session_dict"],
     ["wiring"],
     ["setup_checks"],

@@ -127,6 +127,42 @@ async def test_signals_carry_what_the_page_says(told: dict[str, list[dict[str, A
             assert all(len(str(value)) < 60 for value in context.values())
 
 
+@pytest.mark.parametrize("signal", ["session.record.loaded", "session.record.<event>"])
+async def test_reads_are_told_to_who_listens(signal: str) -> None:
+    """Each read of a session is told of, a preload and a block alike; a stranger's is none."""
+    lab, heard = Lab(), []
+    listen(lab, signal, heard)
+    async with lab:
+        await lab.put(n=1)
+        await lab.visit(nothing, browser=await lab.open_browser())
+        sid = await lab.do(in_block)
+
+        def loads() -> list[str]:
+            return [each["sid"] for each in heard if each.get("event", "loaded") == "loaded"]
+
+        await until(lambda: len(loads()) == 2)
+        assert loads() == [sid, sid]
+
+
+async def test_without_a_listener_nothing_is_in_the_way_of_a_read() -> None:
+    """Who does not listen to reads has sessions of the plain class."""
+    async with Lab() as lab:
+        assert await lab.do(is_plain)
+
+
+async def nothing(sess: SessionDict) -> None:
+    pass
+
+
+async def in_block(sess: SessionDict) -> str | None:
+    async with sess:
+        return sess.sid
+
+
+async def is_plain(sess: SessionDict) -> bool:
+    return type(sess) is SessionDict
+
+
 def keys(cell: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", cell))
 
