@@ -78,7 +78,7 @@ property: $(VENV)/.dev ## Try many random runs of several browsers against the m
 
 # It prints its seed; FUZZ_SEED=... sends the same headers once more.
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Send a million broken Cookie headers, in some ten minutes
+fuzz: $(VENV)/.dev ## Send a million broken Cookie headers, in about two minutes
 	FUZZ_COUNT=$(or $(FUZZ_COUNT),1000000) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) \
 		$(BIN)/python -m pytest tests/property/test_fuzz.py -s $(ARGS)
 

@@ -210,7 +210,7 @@ class Login(Change):
 
     def mark(self, work: Work) -> None:
         state = work.state
-        if work.standing is Standing.DEAD:
+        if work.standing is Standing.DEAD or work.muted:
             work.standing, work.muted = Standing.NEW, False
         if not self.keep:
             state.data.clear()

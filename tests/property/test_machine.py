@@ -612,6 +612,33 @@ def test_races_that_matter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
         machine.teardown()
 
 
+# What a request does whose cookie another has just replaced: a login begins a session of its own.
+LATECOMERS = [
+    Block((Login("bob"),)),
+    Block((Destroy(), Login("bob", keep=True), Login("ann", remember=True))),
+    Block((Destroy(), Rotate(), Put("a", 1))),
+    Block((Put("a", 2),)),
+    Block((Put("a", 3),), "unlocked"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_latecomers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a cookie that was just replaced a login works, whatever came before it in its block."""
+    monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
+    machine = type("Machine", (SessionMachine,), {"stage": stage})()
+    try:
+        for late in LATECOMERS:
+            machine.begin(USERS[0], alone=True)
+            machine.act(0, Block((Rotate(),)))
+            machine.act(1, late)
+            machine.peek(1)
+            machine.peek(0)
+            machine.store_holds_what_the_model_holds()
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.parametrize("kind", ["memory", "in-cookie", "revocable"])
 def test_use_prolongs_a_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at a session, or failing to end it, keeps it alive, until its absolute end."""
