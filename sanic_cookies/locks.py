@@ -9,22 +9,27 @@ Strangers. Somebody who knows a public sid but not its secret must not keep its 
 waiters are counted by the hash of what they presented, and one whose hash differs from the
 holder's is verified by the caller before it may queue (`holder`).
 
-Across processes the lease in the store's record decides; `Hold` carries its token and keeps it
-renewed. A hold ends after `max_hold` seconds at the latest, whatever its owner does.
+Across processes the lease in the store's record decides, which runs out unless it is prolonged. So
+the table looks after its holds: of one that lasts it has the lease prolonged, and ends it after
+`max_hold` seconds, whatever its owner does. One timer does that for all: most blocks are over long
+before it rings, and have cost nothing by it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context
+from math import inf
 from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from .errors import SessionLockTimeout
-from .timers import Bell, Timer, Timers, TimersByLength
+from .timers import EARLY
 
 
 class Gift(Protocol):
@@ -44,6 +49,7 @@ class Hold(Struct, eq=False):
         lost: The hold ended before its owner gave it up: nothing may be written any more.
         queue: Who waits for the session, the longest first.
         gift: What the holder before left for this one.
+        since: Monotonic seconds at which its owner came in.
     """
 
     _table: LockTable  # which alone makes holds
@@ -53,10 +59,10 @@ class Hold(Struct, eq=False):
     lost: bool = False
     queue: deque[Waiter] | None = None
     gift: Gift | None = None
-    _limits: dict[Bell, float] | None = None
-    _end: Callable[[], object] | None = None
-    _renewal: Timer | None = None
-    _renewing: tuple[Timers, Callable[[], Awaitable[bool]], Spawn] | None = None
+    since: float = 0.0
+    _due: float = inf
+    _prolong: Callable[[], Awaitable[bool]] | None = None
+    _outstay: Callable[[], object] | None = None
 
     def take_gift(self) -> Gift | None:
         """Return what the holder before left for this one, or None."""
@@ -67,46 +73,40 @@ class Hold(Struct, eq=False):
         """Say who keeps others waiting."""
         return f"held by the route {self.label!r}"
 
-    def limit(self, seconds: float, end: Callable[[], object] | None = None) -> None:
-        """End the hold after `seconds`, so that one stuck handler cannot keep all others out.
+    def keep(
+        self, since: float, prolong: Callable[[], Awaitable[bool]], outstay: Callable[[], object]
+    ) -> None:
+        """Have the table look after the hold from now on, until it ends.
 
         Args:
-            seconds: How long it may last.
-            end: Called in place of `lose`, by one who has more to give back.
+            since: Monotonic seconds at which the owner came in: now.
+            prolong: Awaited every `renew_every` seconds; False from it ends the hold.
+            outstay: Called if it has lasted for `max_hold` seconds, to end it.
         """
-        timers = self._table.timers[seconds]
-        self._end, self._limits = end, timers.waiting
-        timers.add(self)
+        table = self._table
+        self.since, self._due = since, since + table.renew_every
+        self._prolong, self._outstay = prolong, outstay
+        if not table.is_watching:
+            table.watch(table.renew_every)
 
-    def ring(self) -> None:
-        """End the hold: it has lasted as long as it may."""
-        (self._end or self.lose)()
+    def look(self, now: float) -> float:
+        """Do what is due; return the monotonic seconds at which more will be."""
+        if self._prolong is None or self._outstay is None:
+            return inf  # still on its way in
+        end = self.since + self._table.max_hold
+        if now >= end:
+            self._outstay()
+            return inf
+        if now >= self._due:
+            self._due = inf  # one call at a time
+            self._table.spawn(self._renew(self._prolong))
+        return min(self._due, end)
 
-    def keep_renewed(
-        self, every: float, renew: Callable[[], Awaitable[bool]], spawn: Spawn
-    ) -> None:
-        """Call `renew` every so many seconds until the hold ends; False from it ends the hold.
-
-        A timer, not a task: most blocks are over before the first renewal is due.
-        """
-        self._renewing = self._table.timers[every], renew, spawn
-        self._renewal = self._renewing[0].start(self._renew_now)
-
-    # Methods: two functions that know each other would be left to the garbage collector.
-
-    def _renew_now(self) -> None:
-        if self._renewing is not None:
-            spawn = self._renewing[2]
-            spawn(self._renew())
-
-    async def _renew(self) -> None:
-        if self._renewing is None:
-            return
-        timers, renew, _ = self._renewing
-        if not await renew():
+    async def _renew(self, prolong: Callable[[], Awaitable[bool]]) -> None:
+        if await prolong():
+            self._due = time.monotonic() + self._table.renew_every
+        else:
             self.lose()
-        elif self._renewal is not None:
-            self._renewal = timers.start(self._renew_now)
 
     def lose(self) -> None:
         """End the hold against its owner's will."""
@@ -120,12 +120,6 @@ class Hold(Struct, eq=False):
             gift: Left for the next holder, if it presented the same secret as this one; otherwise
                 dropped.
         """
-        if self._limits is not None:
-            self._limits.pop(self, None)
-            self._limits = None
-        if self._renewal is not None:
-            self._renewal.cancel()
-            self._renewal = None
         if not self._table.hand_over(self, gift) and gift is not None:
             gift.drop()
 
@@ -147,13 +141,35 @@ class LockTable:
     """The locks of one `Session` object in one event loop: first in, first out, never leaking.
 
     Attributes:
-        timers: What counts for all holds of this table.
+        spawn: Runs what prolongs a lease.
+        max_hold: Seconds that a hold may last.
+        renew_every: Seconds after which a lease is prolonged; not more than `max_hold`.
+        is_watching: The loop is going to have us look after the holds.
     """
 
-    def __init__(self) -> None:
-        """Make an empty table."""
+    def __init__(self, spawn: Spawn, *, max_hold: float, renew_every: float) -> None:
+        """Make an empty table; for the arguments see the attributes."""
         self._holds: dict[str, Hold] = {}
-        self.timers = TimersByLength()
+        self.spawn, self.max_hold, self.renew_every = spawn, max_hold, renew_every
+        self.is_watching = False
+
+    def watch(self, seconds: float) -> None:
+        """Look after the holds in so many seconds."""
+        self.is_watching = True
+        # In a context of its own, or what the caller's holds (its request) would live as long.
+        asyncio.get_running_loop().call_later(seconds, self._look, context=Context())
+
+    def _look(self) -> None:
+        """Do what is due for each hold; look again when more will be, if any is left.
+
+        After `renew_every` at the latest: nothing is due sooner of one that begins meanwhile.
+        """
+        self.is_watching = False
+        now = time.monotonic()
+        # A copy: one that ends is handed over.
+        due = [hold.look(now + EARLY) for hold in tuple(self._holds.values())]
+        if self._holds:
+            self.watch(max(0.0, min(*due, now + self.renew_every) - now))
 
     def __len__(self) -> int:
         """Return how many sessions are locked now; 0 when all is quiet."""

@@ -294,9 +294,10 @@ class Session:
             on_failure=self._interface_failed,
             meter=self._meter,
         )
-        self._runtime = Runtime(
-            settings, store, LockTable(), background, self._emit, meter=self._meter
+        locks = LockTable(
+            background.spawn, max_hold=settings.max_hold, renew_every=settings.lease / 3
         )
+        self._runtime = Runtime(settings, store, locks, background, self._emit, meter=self._meter)
 
     def measure(self, meter: Meter) -> None:
         """Have a meter told how long locks and stores take; see `sanic_cookies.metrics`.

@@ -1,8 +1,8 @@
-"""Many waits of one length, with one timer of the event loop for all of them.
+"""Deadlines for many calls, with one timer of the event loop for all of them.
 
-Nearly every deadline here is cancelled long before it is due: a timer of its own for each would
-cost more than the work it bounds. Waits of one length end in the order in which they began, so it
-is enough to have the loop wake us for the oldest.
+Nearly every deadline here is lifted long before it is due: a timer of its own for each would cost
+more than the work it bounds. Deadlines of one length are due in the order in which they began, so
+it is enough to have the loop wake us for the oldest.
 
 `timeout_awake` is for the few waits in which a pause of our own must not be taken for somebody
 else's silence, as when a connection is made.
@@ -11,140 +11,80 @@ else's silence, as when a connection is made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, Generic, Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 # How often to look, in the time that somebody else has. See `timeout_awake`.
 LOOKS = 4
+# Loops ring a little early, by the resolution of their clock.
+EARLY = 0.001
 
 
-class Waits(Generic[T]):
-    """What waits for a fixed time, each once; belongs to one event loop at a time.
+class Deadlines:
+    """Cancels each task whose call takes too long; belongs to one event loop at a time.
+
+    On the way of every call, so who calls does the usual part in place of a method: it asks
+    `asyncio.current_task(loop)`, `begin_anew()` if there is none, puts the task into `running`,
+    and calls `set_alarm()` if none `is_set`.
 
     Attributes:
-        waiting: What waits, with the loop's time at which it is over; taken out of here, it never
-            will be. What is over has been taken out.
-        loop: The event loop of the last wait.
+        running: Each task that is in a call, with the monotonic seconds at which that began; taken
+            out of here it is never cancelled. What is cancelled has been taken out.
+        is_set: The loop is going to wake us.
+        loop: The event loop of the last alarm. Up to Python 3.11 `get_running_loop` asks the system
+            who we are, which takes longer than all else here: so it is not asked for each call.
     """
 
-    __slots__ = ("_alarm", "_seconds", "loop", "waiting")
+    __slots__ = ("_seconds", "is_set", "loop", "running")
 
     def __init__(self, seconds: float) -> None:
-        """Begin with nothing to wait for.
+        """Begin with no call.
 
         Args:
-            seconds: How long each wait lasts.
+            seconds: How long each call may take.
         """
         self._seconds = seconds
-        self.waiting: dict[T, float] = {}
-        self._alarm: asyncio.TimerHandle | None = None
+        self.running: dict[asyncio.Task[Any], float] = {}
+        self.is_set = False
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def _begin_anew(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop, and forget the former, which runs no more and calls nobody back.
+    def begin_anew(self) -> asyncio.Task[Any]:
+        """Return the current task, in another loop; the former one wakes nobody any more."""
+        self.running.clear()
+        self.is_set, self.loop = False, asyncio.get_running_loop()
+        task = asyncio.current_task(self.loop)
+        assert task is not None  # noqa: S101 - a coroutine awaits the call
+        return task
 
-        Up to Python 3.11 `get_running_loop` asks the system who we are, which takes longer than all
-        else here: so it is not asked for each wait.
-        """
-        loop = self.loop = asyncio.get_running_loop()
-        self._alarm = None
-        self.waiting.clear()
-        return loop
-
-    def add(self, one: T) -> None:
-        """Have `one` wait from now on."""
-        loop = self.loop
-        if loop is None or not loop.is_running():
-            loop = self._begin_anew()
-        due = self.waiting[one] = loop.time() + self._seconds
-        if self._alarm is None:
-            self._set_alarm(loop, due)
-
-    def end(self, one: T) -> None:
-        """Called when the time of `one` is over."""
-        raise NotImplementedError
-
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def set_alarm(self, seconds: float | None = None) -> None:
+        """Have the loop wake us when the next is due: after the whole time if none was before."""
+        loop = self.loop = self.loop or asyncio.get_running_loop()
+        self.is_set = True
         # In a context of its own, or what the caller's holds (its request) would live as long.
-        self._alarm = loop.call_at(due, self._look, context=Context())
+        after = self._seconds if seconds is None else seconds
+        loop.call_later(after, self._look, context=Context())
 
     def _look(self) -> None:
-        """End what is due, oldest first, and wait for the next."""
+        """Cancel what is due, oldest first, and wait for the next."""
         loop = self.loop
-        assert loop is not None  # noqa: S101 - whoever rings was started
-        self._alarm = None
-        # Loops ring a little early, by the resolution of their clock.
-        now = loop.time() + 0.001
-        for one, due in self.waiting.items():
-            if due > now:
-                self._set_alarm(loop, due)
+        assert loop is not None  # noqa: S101 - it has rung
+        self.is_set = False
+        now = time.monotonic()
+        for task, began in self.running.items():
+            left = began + self._seconds - now
+            if left > EARLY:
+                self.set_alarm(left)
                 break
-            loop.call_soon(self._end_now, one)
+            loop.call_soon(self._cancel, task, began)
 
-    def _end_now(self, one: T) -> None:
-        """End a wait, unless it was taken out in the very tick in which it was due."""
-        if self.waiting.pop(one, None) is not None:
-            self.end(one)
-
-
-class Deadlines(Waits[asyncio.Task[Any]]):
-    """Cancels each task whose time is over; a task waits for one thing at a time."""
-
-    __slots__ = ()
-
-    def end(self, one: asyncio.Task[Any]) -> None:
-        """See `Waits.end`."""
-        one.cancel()
-
-
-class Bell(Protocol):
-    """What a wait ends with."""
-
-    def ring(self) -> object:
-        """Called when the time is over."""
-
-
-class Timer:
-    """One wait that ends with a call."""
-
-    __slots__ = ("_timers", "ring")
-
-    def __init__(self, timers: Timers, callback: Callable[[], object]) -> None:
-        """Made by `Timers.start` only."""
-        self._timers, self.ring = timers, callback
-
-    def cancel(self) -> None:
-        """Wait no more; nothing happens if it is over already."""
-        self._timers.waiting.pop(self, None)
-
-
-class Timers(Waits[Bell]):
-    """Rings each bell whose time is over."""
-
-    __slots__ = ()
-
-    def start(self, callback: Callable[[], object]) -> Timer:
-        """Call `callback` after this time unless the timer is cancelled."""
-        timer = Timer(self, callback)
-        self.add(timer)
-        return timer
-
-    def end(self, one: Bell) -> None:
-        """See `Waits.end`."""
-        one.ring()
-
-
-class TimersByLength(dict[float, Timers]):
-    """For each number of seconds what counts them, made when it is first asked for."""
-
-    def __missing__(self, seconds: float) -> Timers:
-        """Make what counts `seconds`."""
-        timers = self[seconds] = Timers(seconds)
-        return timers
+    def _cancel(self, task: asyncio.Task[Any], began: float) -> None:
+        """Cancel a task, unless the call has ended in the very tick in which it was due."""
+        if self.running.get(task) == began:
+            del self.running[task]
+            task.cancel()
 
 
 @asynccontextmanager

@@ -123,15 +123,16 @@ class Guard:
                 # As `asyncio.timeout`, at a sixth of its cost; one more coroutine would be a
                 # third of that again.
                 deadlines = self._deadlines
-                task = asyncio.current_task(deadlines.loop) or asyncio.current_task()
-                assert task is not None  # noqa: S101 - a coroutine awaits the call
+                task = asyncio.current_task(deadlines.loop) or deadlines.begin_anew()
                 cancelling = task.cancelling()
-                deadlines.add(task)
+                deadlines.running[task] = began
+                if not deadlines.is_set:
+                    deadlines.set_alarm()
                 try:
                     try:
                         result = await method(*args)
                     finally:
-                        is_over = deadlines.waiting.pop(task, None) is None
+                        is_over = deadlines.running.pop(task, None) is None
                         ours_alone = is_over and task.uncancel() <= cancelling
                 except asyncio.CancelledError as error:
                     if ours_alone:

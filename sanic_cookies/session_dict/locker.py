@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
@@ -96,7 +95,7 @@ class SessionLocker(SessionReader):
                 if not self._store.is_shared:
                     await self._read(credential, to_write=True)
                 elif not self._take_over(hold):
-                    contended |= await self._obtain(hold, credential, began)
+                    contended |= await self._obtain(credential, began)
             except BaseException:
                 hold.release()
                 raise
@@ -141,15 +140,14 @@ class SessionLocker(SessionReader):
         self._judge(gift.record)
         self._read_at, self._lease = gift.read_at, gift.lease
         self._runtime.stats.passed_on += 1
-        self._keep_renewed(hold, gift.lease)
         return True
 
     def _entered(self, hold: Hold, contended: bool, began: float) -> None:
         runtime, now = self._runtime, time.monotonic()
         runtime.stats.blocks += 1
         if self._status is LIVE:
-            self._hold, self._held_since = hold, now
-            hold.limit(runtime.settings.max_hold, self._outstay)
+            self._hold = hold
+            hold.keep(now, self._prolong, self._outstay)
         else:
             self._give_lease_back()  # left to us, whose token is not the session's any more
             hold.release()
@@ -181,7 +179,7 @@ class SessionLocker(SessionReader):
         if self._hold is not None:
             self._hold.lose()
 
-    async def _obtain(self, hold: Hold, who: Credential, began: float) -> bool:
+    async def _obtain(self, who: Credential, began: float) -> bool:
         """Take the lease and read; say whether it had to be waited for, since `began`."""
         settings, store = self._runtime.settings, self._store
         # One token, made before the first try: whatever is retried, it is one lease.
@@ -209,17 +207,16 @@ class SessionLocker(SessionReader):
             # The lease may be ours although nobody told us: give it back in any case.
             self._runtime.background.spawn(self._return_for_sure(lease))
             raise
-        self._take(granted, lease, hold, waited)
+        self._take(granted, lease, waited)
         return waited
 
-    def _take(self, granted: Granted | None, lease: Lease, hold: Hold, waited: bool) -> None:
+    def _take(self, granted: Granted | None, lease: Lease, waited: bool) -> None:
         """Settle what the session is by what the store has granted; None for no session."""
         if granted is None:
             self._judge(None)
             return
         if granted.held:
             self._lease = lease
-            self._keep_renewed(hold, lease)
         elif waited:
             # Its secret was replaced while it waited, and the lease had been handed to it.
             self._runtime.background.spawn(self._return(lease))
@@ -227,13 +224,11 @@ class SessionLocker(SessionReader):
         if not granted.held and self._status is LIVE:
             self._forget(DEAD)  # read, but not locked: its secret is not ours
 
-    def _keep_renewed(self, hold: Hold, lease: Lease) -> None:
-        runtime = self._runtime
-        renew = partial(self._prolong, lease)
-        hold.keep_renewed(runtime.settings.lease / 3, renew, runtime.background.spawn)
-
-    async def _prolong(self, lease: Lease) -> bool:
-        """Prolong a lease; say whether nobody else can have it yet."""
+    async def _prolong(self) -> bool:
+        """Prolong the lease; say whether nobody else can have it yet."""
+        lease = self._lease
+        if lease is None:
+            return True  # none is needed, or it has just been given back
         settings = self._runtime.settings
         budget = Budget(settings.store_timeout)
         try:
@@ -314,7 +309,7 @@ class SessionLocker(SessionReader):
         self._hold = self._lease = self._gift = None
         if hold is None:
             return
-        held, meter = time.monotonic() - self._held_since, self._runtime.meter
+        held, meter = time.monotonic() - hold.since, self._runtime.meter
         if meter is not None:
             meter.left(held)
         if held >= HELD_TOO_LONG:

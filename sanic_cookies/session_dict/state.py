@@ -61,7 +61,6 @@ class SessionState:
         "_failure",
         "_gate",
         "_gift",
-        "_held_since",
         "_hold",
         "_inside",
         "_lease",
@@ -127,7 +126,6 @@ class SessionState:
         self._inside = False  # some task of this request is in a block, or on its way in or out
         self._gate: deque[asyncio.Future[None]] | None = None  # other tasks of this request
         self._hold: Hold | None = None
-        self._held_since = 0.0
         self._lease: Lease | None = None
         self._gift: Bequest | None = None
 

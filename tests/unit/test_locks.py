@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import ref
@@ -21,9 +23,21 @@ SID = "a" * 22
 OWNER, STRANGER = b"owner", b"stranger"
 
 
+def make_table(
+    background: Background | None = None, *, max_hold: float = 60.0, renew_every: float = 60.0
+) -> LockTable:
+    spawn = (background or Background()).spawn
+    return LockTable(spawn, max_hold=max_hold, renew_every=renew_every)
+
+
 @pytest.fixture
 def table() -> LockTable:
-    return LockTable()
+    return make_table()
+
+
+def keep(hold: Hold, renewal: Callable[[], Any] | None = None) -> None:
+    """Come in, as a session does."""
+    hold.keep(time.monotonic(), renewal or Renewal(), hold.lose)
 
 
 def acquire(
@@ -74,7 +88,7 @@ async def test_a_free_session_is_given_at_once(table: LockTable) -> None:
 
 async def test_sessions_do_not_wait_for_each_other(table: LockTable) -> None:
     """Another sid, and the same sid in the table of another `Session`, have locks of their own."""
-    places = [(table, SID), (table, "b" * 22), (LockTable(), SID)]
+    places = [(table, SID), (table, "b" * 22), (make_table(), SID)]
     holds = [await acquire(each, sid=sid, timeout=0.001) for each, sid in places]
 
     assert len(table) == 2
@@ -332,10 +346,21 @@ async def test_who_waits_in_vain_is_told_who_holds(table: LockTable) -> None:
         (await later).release()
 
 
-async def test_holds_of_one_length_share_a_timer(table: LockTable) -> None:
-    """One for each number of seconds, made once: holds are many, lengths are few."""
-    assert table.timers[2.0] is table.timers[2.0]
-    assert table.timers[2.0] is not table.timers[3.0]
+async def test_the_loop_has_one_alarm_for_all_holds(
+    table: LockTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand who come in and go out again ask the loop for one timer, and leave no other."""
+    loop, asked = asyncio.get_running_loop(), []
+    later = loop.call_later
+    monkeypatch.setattr(
+        loop, "call_later", lambda *args, **more: (asked.append(1), later(*args, **more))[1]
+    )
+    for number in range(1000):
+        hold = await acquire(table, sid=str(number))
+        keep(hold)
+        if number % 2:
+            hold.release()
+    assert len(asked) == 1
 
 
 async def test_without_a_name_given_a_holder_has_none(table: LockTable) -> None:
@@ -404,14 +429,16 @@ async def test_the_next_in_line_is_one_who_still_waits(table: LockTable) -> None
     assert len(table) == 0
 
 
-async def test_max_hold_ends_a_hold_and_lets_the_next_in(table: LockTable) -> None:
+async def test_max_hold_ends_a_hold_and_lets_the_next_in() -> None:
     """A holder that never lets go loses the session, is told so, and the next is let in."""
+    table = make_table(max_hold=0.005, renew_every=0.005)
     hold = await acquire(table)
-    hold.limit(0.005)
-    task = await waiting(table, timeout=5)
+    keep(hold)
+    task = await waiting(table, timeout=30)
     second = await task
 
     assert hold.lost
+    assert time.monotonic() - hold.since >= 0.003
     assert not second.lost
     assert len(table) == 1
 
@@ -422,20 +449,64 @@ async def test_max_hold_ends_a_hold_and_lets_the_next_in(table: LockTable) -> No
     assert len(table) == 0
 
 
-async def test_a_release_in_time_disarms_max_hold(table: LockTable) -> None:
-    """A hold that was given up is not lost afterwards, nor is that of the next holder."""
-    loop = asyncio.get_running_loop()
+async def test_max_hold_counts_for_each_from_when_it_came_in() -> None:
+    """Who came in later is ended later, and who is still on the way in is not ended at all."""
+    table = make_table(max_hold=0.2, renew_every=0.1)
+    first, second = await acquire(table), await acquire(table, sid="b" * 22)
+    coming = await acquire(table, sid="c" * 22)
+    now = time.monotonic()
+    first.keep(now - 0.15, Renewal(), first.lose)
+    ended = asyncio.Event()
+    second.keep(now, Renewal(), ended.set)
+    async with asyncio.timeout(30):
+        await ended.wait()
+
+    assert first.lost
+    assert time.monotonic() - now >= 0.199
+    assert not coming.lost
+
+
+async def test_a_hold_says_when_more_is_due() -> None:
+    """Its renewal or its end, whichever comes first; nothing while it is on its way in or over."""
+    background = Background()
+    table = make_table(background, max_hold=50, renew_every=20)
     hold = await acquire(table)
-    hold.limit(0.001)
+    assert hold.look(1000) == math.inf
+
+    hold.keep(1000, Renewal(), hold.lose)
+    assert hold.look(1019) == 1020
+    assert hold.look(1020) == 1050, "while the store is asked"
+    await background.drain(1)
+    hold._due = 1040
+    assert hold.look(1039) == 1040
+    assert not hold.lost
+    assert hold.look(1050) == math.inf
+    assert hold.lost
+
+
+async def test_a_release_in_time_disarms_max_hold() -> None:
+    """A hold that was given up is not lost afterwards, nor is that of the next holder."""
+    table = make_table(max_hold=0.001, renew_every=0.001)
+    hold = await acquire(table)
+    keep(hold)
     hold.release()
     second = await acquire(table)
-    passed = asyncio.Event()
-    loop.call_later(0.01, passed.set)
-    await passed.wait()
+    await until_watched_no_more(table, second)
 
     assert not hold.lost
     assert not second.lost
-    assert table.holder(SID) == OWNER
+
+
+async def until_watched_no_more(table: LockTable, hold: Hold) -> None:
+    """Let `hold` go after the table has looked after it a few times."""
+    loop, passed = asyncio.get_running_loop(), asyncio.Event()
+    loop.call_later(0.01, passed.set)
+    await passed.wait()
+    assert table.holder(hold.sid) == hold.who
+    hold.release()
+    async with asyncio.timeout(30):
+        while table.is_watching:  # noqa: ASYNC110 - the loop's timer is the subject
+            await asyncio.sleep(0)
 
 
 class Renewal:
@@ -448,18 +519,19 @@ class Renewal:
 
     async def __call__(self) -> bool:
         self.count += 1
-        answer = self.answers.pop(0)
+        answer = self.answers.pop(0) if self.answers else True
         if not self.answers:
             self.over.set()
         return answer
 
 
-async def test_a_hold_is_renewed_until_the_store_says_no(table: LockTable) -> None:
+async def test_a_hold_is_renewed_until_the_store_says_no() -> None:
     """The lease is renewed again and again; when it is not ours any more, the hold is lost."""
     background, renewal = Background(), Renewal(True, True, True, False)
+    table = make_table(background, renew_every=0.001)
     hold = await acquire(table)
-    hold.keep_renewed(0.001, renewal, background.spawn)
-    task = await waiting(table, timeout=5)
+    keep(hold, renewal)
+    task = await waiting(table, timeout=30)
     await renewal.over.wait()
     second = await task
 
@@ -470,9 +542,30 @@ async def test_a_hold_is_renewed_until_the_store_says_no(table: LockTable) -> No
     assert len(table) == 0
 
 
-async def test_a_release_stops_the_renewal(table: LockTable) -> None:
+async def test_one_renewal_at_a_time_and_max_hold_all_the_same() -> None:
+    """A store that hangs is not asked again meanwhile, and no hold ends later for it."""
+    background, asked = Background(), []
+    table = make_table(background, max_hold=0.05, renew_every=0.001)
+
+    async def hang() -> bool:
+        asked.append(1)
+        await asyncio.Event().wait()
+        return True
+
+    hold, ended = await acquire(table), asyncio.Event()
+    hold.keep(time.monotonic(), hang, ended.set)
+    async with asyncio.timeout(30):
+        await ended.wait()
+
+    assert len(asked) == 1
+    assert time.monotonic() - hold.since >= 0.049
+    await background.drain(0)
+
+
+async def test_a_release_stops_the_renewal() -> None:
     """A hold that is over renews nothing any more, also if it ended during a renewal."""
     background = Background()
+    table = make_table(background, renew_every=0.001)
     began, go_on, count = asyncio.Event(), asyncio.Event(), 0
 
     async def renew() -> bool:
@@ -483,29 +576,26 @@ async def test_a_release_stops_the_renewal(table: LockTable) -> None:
         return True
 
     hold = await acquire(table)
-    hold.keep_renewed(0.001, renew, background.spawn)
+    keep(hold, renew)
     await began.wait()
     hold.release()
     go_on.set()
     await background.drain(1)
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.01, passed.set)
-    await passed.wait()
+    await until_watched_no_more(table, await acquire(table))
 
     assert count == 1
     assert not hold.lost
     assert len(table) == 0
 
 
-async def test_a_short_block_renews_nothing(table: LockTable) -> None:
+async def test_a_short_block_renews_nothing() -> None:
     """Most blocks are over before the first renewal is due: then there is not even a task."""
-    background, renewal = Background(), Renewal(True)
+    background, renewal = Background(), Renewal()
+    table = make_table(background, renew_every=0.001)
     hold = await acquire(table)
-    hold.keep_renewed(0.001, renewal, background.spawn)
+    keep(hold, renewal)
     hold.release()
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.01, passed.set)
-    await passed.wait()
+    await until_watched_no_more(table, await acquire(table))
 
     assert renewal.count == 0
     assert len(background) == 0
@@ -570,7 +660,7 @@ STEPS = st.lists(
 @given(STEPS)
 async def test_any_order_of_visits_and_cancellations(steps: list[tuple[str, int, int]]) -> None:
     """Whatever the order of coming, leaving and being cancelled, all the rules hold."""
-    table = LockTable()
+    table = make_table()
     crowd, tasks, cancelled = Crowd(table), [], set()
     for step, number, stay in steps:
         if step == "visit":
@@ -591,18 +681,12 @@ async def test_any_order_of_visits_and_cancellations(steps: list[tuple[str, int,
     assert (len(table), table.waiting, crowd.inside) == (0, 0, {})
 
 
-async def test_a_hold_that_was_kept_renewed_leaves_nothing_to_the_garbage_collector(
+async def test_a_hold_that_is_looked_after_leaves_nothing_to_the_garbage_collector(
     table: LockTable,
 ) -> None:
     """What a hold was given to renew itself with is freed with the hold, in no ring with it."""
-
-    class Renewal:
-        async def __call__(self) -> bool:
-            return True
-
     renewal, hold = Renewal(), await acquire(table)
-    hold.keep_renewed(60, renewal, Background().spawn)
-    hold.limit(60)
+    hold.keep(time.monotonic(), renewal, lambda: None)
     kept = ref(renewal)
     gc.disable()
     try:

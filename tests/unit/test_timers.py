@@ -1,124 +1,150 @@
-"""Timers of one length: one alarm of the loop for all of them."""
+"""Deadlines: one alarm of the loop for all calls of one length."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from sanic_cookies.timers import Timers, timeout_awake
-
-SECONDS = 0.001
+from sanic_cookies.timers import Deadlines, timeout_awake
 
 
-class Bell:
-    """Is rung by timers, and says when."""
+@asynccontextmanager
+async def bounded(deadlines: Deadlines) -> AsyncIterator[None]:
+    """Put the current task under a deadline, as a guard does."""
+    task = asyncio.current_task(deadlines.loop) or deadlines.begin_anew()
+    deadlines.running[task] = time.monotonic()
+    if not deadlines.is_set:
+        deadlines.set_alarm()
+    try:
+        yield
+    finally:
+        deadlines.running.pop(task, None)
 
-    def __init__(self) -> None:
-        self.rung: list[str] = []
-        self.news = asyncio.Event()
 
-    def ring(self, name: str) -> None:
-        self.rung.append(name)
-        self.news.set()
+async def call(deadlines: Deadlines, work: Awaitable[Any]) -> Any:
+    async with bounded(deadlines):
+        return await work
 
-    async def until(self, *names: str) -> None:
-        async with asyncio.timeout(10):
-            while self.rung != list(names):
-                self.news.clear()
-                await self.news.wait()
+
+def begin(deadlines: Deadlines, work: Awaitable[Any] | None = None) -> asyncio.Task[Any]:
+    return asyncio.create_task(call(deadlines, work or asyncio.Event().wait()))
 
 
 async def test_they_end_in_the_order_in_which_they_began() -> None:
-    """Each timer calls back once, the oldest first."""
-    bell, timers = Bell(), Timers(SECONDS)
-    for name in "abc":
-        timers.start(lambda name=name: bell.ring(name))
+    """Each call that takes too long is cancelled once, the oldest first."""
+    deadlines, ended = Deadlines(0.001), []
+    tasks = [begin(deadlines) for _ in range(3)]
+    for number, task in enumerate(tasks):
+        task.add_done_callback(lambda _, number=number: ended.append(number))
+    async with asyncio.timeout(30):
+        await asyncio.wait(tasks)
 
-    await bell.until("a", "b", "c")
-    assert not timers.waiting
-
-
-async def test_one_that_begins_while_another_waits_is_rung_too() -> None:
-    """The alarm is set anew as long as anybody waits."""
-    bell, timers = Bell(), Timers(SECONDS)
-    timers.start(lambda: (bell.ring("a"), timers.start(lambda: bell.ring("b"))))
-    await bell.until("a", "b")
+    assert all(task.cancelled() for task in tasks)
+    assert ended == [0, 1, 2]
+    assert not deadlines.running
 
 
 async def test_a_later_one_ends_in_a_time_of_its_own() -> None:
     """What begins later ends later, also if nobody begins after it."""
-    loop, bell, timers = asyncio.get_running_loop(), Bell(), Timers(0.1)
-    timers.start(lambda: bell.ring("first"))
+    deadlines = Deadlines(0.1)
+    first = begin(deadlines)
     await asyncio.sleep(0.05)
-    began = loop.time()
-    timers.start(lambda: bell.ring("second"))
-    await bell.until("first", "second")
+    began = time.monotonic()
+    second = begin(deadlines)
+    async with asyncio.timeout(30):
+        await asyncio.wait([second])
 
-    assert loop.time() - began >= 0.099
-
-
-async def test_a_cancelled_one_never_calls_back() -> None:
-    """A timer that was cancelled is forgotten, also when it is cancelled twice."""
-    bell, timers = Bell(), Timers(SECONDS)
-    cancelled = timers.start(lambda: bell.ring("cancelled"))
-    timers.start(lambda: bell.ring("kept"))
-    cancelled.cancel()
-    cancelled.cancel()
-    assert len(timers.waiting) == 1
-    await bell.until("kept")
+    assert first.cancelled()
+    assert time.monotonic() - began >= 0.098
 
 
-async def test_one_cancelled_in_the_tick_in_which_it_is_due_does_not_call_back() -> None:
-    """A callback may cancel the next: a deadline must not hit a call that has just ended."""
-    bell, timers = Bell(), Timers(SECONDS)
-    timers.start(lambda: (second.cancel(), bell.ring("first")))
-    second = timers.start(lambda: bell.ring("second"))
-    timers.start(lambda: bell.ring("third"))
-    await bell.until("first", "third")
+async def test_one_that_begins_after_all_others_have_ended_is_cancelled_too() -> None:
+    """The alarm is set anew as often as somebody begins."""
+    deadlines = Deadlines(0.001)
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            await asyncio.wait([task := begin(deadlines)])
+            assert task.cancelled()
 
 
-async def test_a_callback_that_fails_spares_the_others() -> None:
-    """What one callback raises goes to the loop's handler, and the rest is called."""
-    bell, timers, failures = Bell(), Timers(SECONDS), []
-    asyncio.get_running_loop().set_exception_handler(lambda loop, told: failures.append(told))
-    timers.start(lambda: 1 / 0)
-    timers.start(lambda: bell.ring("after"))
-    await bell.until("after")
-    assert isinstance(failures[0]["exception"], ZeroDivisionError)
+async def test_a_call_that_has_ended_is_left_alone() -> None:
+    """Who is back in time is not cancelled later, in whatever it does then."""
+    deadlines, done = Deadlines(0.01), asyncio.Event()
+
+    async def work() -> str:
+        await call(deadlines, asyncio.sleep(0))
+        await done.wait()
+        return "done"
+
+    task, slow = asyncio.create_task(work()), begin(deadlines)
+    await asyncio.wait([slow])
+    done.set()
+    assert await task == "done"
 
 
-async def test_the_loop_has_one_alarm_for_all(monkeypatch: Any) -> None:
-    """A thousand waits ask the loop for one timer."""
+async def test_one_that_ends_in_the_tick_in_which_it_is_due_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the call that has just ended is cut off, nor another that its task began at once."""
+    deadlines, turn, go_on = Deadlines(0.001), asyncio.Event(), asyncio.Event()
+    look = deadlines._look
+
+    def look_late() -> None:
+        turn.set()  # whoever waits for it is called in the same tick, before what `look` calls
+        look()
+
+    monkeypatch.setattr(Deadlines, "_look", lambda self: look_late())
+
+    async def work() -> str:
+        await call(deadlines, turn.wait())
+        deadlines._seconds = 60
+        await call(deadlines, go_on.wait())
+        return "done"
+
+    task = asyncio.create_task(work())
+    await turn.wait()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    go_on.set()
+    assert await task == "done"
+
+
+async def test_the_loop_has_one_alarm_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand calls ask the loop for one timer."""
     loop, asked = asyncio.get_running_loop(), []
-    at = loop.call_at
+    later = loop.call_later
     monkeypatch.setattr(
-        loop, "call_at", lambda *args, **more: (asked.append(1), at(*args, **more))[1]
+        loop, "call_later", lambda *args, **more: (asked.append(1), later(*args, **more))[1]
     )
-    timers = Timers(60)
-    started = [timers.start(lambda: None) for _ in range(1000)]
+    deadlines = Deadlines(60)
+    for _ in range(1000):
+        await call(deadlines, asyncio.sleep(0))
     assert len(asked) == 1
-    for timer in started:
-        timer.cancel()
-    assert not timers.waiting
+    assert not deadlines.running
 
 
 def test_a_new_loop_begins_anew() -> None:
-    """What was waited for in a loop that runs no more is forgotten."""
-    timers, bells = Timers(SECONDS), []
+    """What was under way in a loop that runs no more is forgotten, and its alarm with it."""
+    deadlines = Deadlines(0.001)
 
     async def leave() -> None:
-        timers.start(lambda: bells.append("of the former loop"))
+        task = asyncio.current_task()
+        assert task is not None
+        deadlines.running[task] = time.monotonic()
+        deadlines.set_alarm()
 
     async def stay() -> None:
-        bell = Bell()
-        timers.start(lambda: bell.ring("here"))
-        await bell.until("here")
+        with pytest.raises(asyncio.CancelledError):
+            await call(deadlines, asyncio.Event().wait())
+        assert not deadlines.running
 
     asyncio.run(leave())
     asyncio.run(stay())
-    assert not bells
 
 
 async def test_a_pause_of_the_process_is_no_time_of_the_other_side(
