@@ -225,10 +225,10 @@ class Exchange:
         line = spec.render(value, max_age, self.goes_secure(spec), suffix)
         self._outgoing[line.key] = line
 
-    def withdraw(self, spec: CookieSpec) -> None:
-        """Send no cookie for `spec` after all."""
+    def withdraw(self, spec: CookieSpec, suffix: str = "") -> None:
+        """Send no cookie for `spec` after all, with `suffix` added to its name."""
         if self._outgoing is not None:
-            self._outgoing.pop(spec.full_name(self.goes_secure(spec)), None)
+            self._outgoing.pop(spec.full_name(self.goes_secure(spec)) + suffix, None)
 
     def forget_site_data(self, spec: CookieSpec, types: tuple[str, ...]) -> None:
         """Ask the browser to drop what it keeps of this site, with the response.

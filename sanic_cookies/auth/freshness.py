@@ -111,10 +111,14 @@ class FreshLogins(LoadedUsers):
         sess.once_stored(stored, undone)
 
     def _send_run(self, request: Request, value: str) -> None:
-        """Give the browser what it forgets with its end."""
+        """Give the browser what it forgets with its end; "" takes it away."""
         exchange, spec = self.of(request).exchange, self.settings.cookie
-        if not exchange.begun and (value or exchange.received(spec, SUFFIX)):
+        if exchange.begun:
+            return
+        if value or exchange.received(spec, SUFFIX):
             exchange.send(spec, value, None, SUFFIX)
+        else:
+            exchange.withdraw(spec, SUFFIX)  # of a login by this very request
 
     # Underneath.
 

@@ -212,6 +212,7 @@ class AuthSession(Gatekeeper):
             self._site_data if clear_site_data is None else site_data(clear_site_data, served=True)
         )
         sess = self.of(request)
+        await sess.outlast()  # a login that another task is making is to end, too
         identity = await sess.identity()
         if identity is None and not logout_anon:
             return

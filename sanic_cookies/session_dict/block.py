@@ -53,8 +53,8 @@ class SessionDict(SessionEnding):
             await self._wait_at_gate()
         self._inside = True
         try:
-            if self._abandoned is not None:
-                await self._outlast()
+            if self._under_way:
+                await self.outlast()
             await self._begin()
         except BaseException:
             self._leave_gate()
@@ -87,8 +87,8 @@ class SessionDict(SessionEnding):
         plan: Plan | None = None
         try:
             if kind is None:
-                if self._abandoned is not None:
-                    await self._outlast()
+                if self._under_way:
+                    await self.outlast()
                 plan = self._plan(release=True)
         finally:
             # Failed or refused, there is no plan: lock and lease go back, nothing is written.
@@ -116,7 +116,7 @@ class SessionDict(SessionEnding):
         if self._owner is not asyncio.current_task():
             async with self:
                 return
-        await self._outlast()
+        await self.outlast()
         try:
             await self._see_through(self._save_inside(self._plan(release=False)))
         except asyncio.CancelledError:
@@ -175,12 +175,17 @@ class SessionDict(SessionEnding):
 
     async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
         """Await `work`; whoever is cancelled meanwhile leaves it to itself, but not unnoticed."""
-        task = self._runtime.background.spawn(work)
+        task = self._set_out(work)
         try:
             await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._abandoned = task
-            raise
+        finally:
+            self._under_way = tuple(each for each in self._under_way if not each.done())
+
+    def _set_out(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a write that goes on whatever becomes of who asks for it; see `outlast`."""
+        task = self._runtime.background.spawn(work)
+        self._under_way = (*self._under_way, task)
+        return task
 
     async def _leave_inline(self, plan: Plan | None) -> None:
         """Leave without a task of its own, which would cost more than a plain write.
@@ -191,7 +196,7 @@ class SessionDict(SessionEnding):
         try:
             await self._carry_out(plan)
         except asyncio.CancelledError:
-            self._abandoned = self._runtime.background.spawn(self._leave_again(plan))
+            self._set_out(self._leave_again(plan))
             raise
         except BaseException:
             self._failed()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..content import Content
 from .changes import Changes
-from .state import LIVE, NEW, UNREAD
+from .state import DEAD, LIVE, NEW, UNREAD
 from .writer import SessionWriter
 
 
@@ -54,18 +54,20 @@ class SessionEnding(SessionWriter):
 
         What was written into it and not stored yet is dropped too, an open block's part included.
         What the open block of another task writes from now on is refused (`SessionInterrupted`): it
-        was meant for this session, so it begins no other one.
+        was meant for this session, so it begins no other one. A session that another task is just
+        beginning, by a login say, ends as soon as that is stored; and one ends whose token another
+        request has just replaced.
 
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
         """
         self._look()
-        await self._outlast()
+        await self.outlast()
         await self.load()
         ended = bool(self._doomed)
         await self._runtime.background.settle(self._end_doomed())
-        if self._status is LIVE and self._record is not None:
-            sid, store, name = self._record.sid, self._store, self._runtime.settings.name
+        if (sid := self._sid_to_end()) is not None:
+            store, name = self._store, self._runtime.settings.name
             await self._runtime.background.settle(store.delete(name, sid, self._budget))
             self._ended(sid)
             ended = True
@@ -73,11 +75,22 @@ class SessionEnding(SessionWriter):
         self._ousted = self._owner not in (None, asyncio.current_task())
         return ended
 
-    async def _outlast(self) -> None:
-        """Wait for a write whose caller was cancelled: nothing is decided beside it."""
-        if self._abandoned is not None:
-            await asyncio.wait([self._abandoned])
-            self._abandoned = None
+    def _sid_to_end(self) -> str | None:
+        """Return which session the request may end; None for none.
+
+        In the grace its own, too, whose token a login has replaced: a logout that was under way
+        then wins, as one does that comes a moment sooner. That gives nobody a right.
+        """
+        if self._credential is None:
+            return None
+        is_recognised = self._status is DEAD and self._muted
+        return self._credential.sid if self._status is LIVE or is_recognised else None
+
+    async def outlast(self) -> None:
+        """Wait for writes under way, of whichever task: nothing is decided beside them."""
+        while pending := [each for each in self._under_way if not each.done()]:
+            await asyncio.wait(pending)
+        self._under_way = ()
 
     def _drop_changes(self) -> None:
         """Forget all that is not stored, so that neither exit nor rollback brings it back."""

@@ -223,7 +223,7 @@ class SessionReader(SessionLifetime):
 
     def _standing(self, record: Record, credential: Credential) -> Status:
         """Say what a session is to one whose secret is not, or no more, the current one."""
-        ended = self._ended_status()
+        ended, self._muted = self._ended_status(), False
         if record.is_tombstone:
             return ended  # no attack: the copy of a session that has ended, become the master
         if not same(record.previous_hash, credential.secret_hash):

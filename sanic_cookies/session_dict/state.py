@@ -47,7 +47,6 @@ class SessionState:
     """What `SessionDict` stands on."""
 
     __slots__ = (
-        "_abandoned",
         "_accessed",
         "_blind",
         "_budget",
@@ -83,6 +82,7 @@ class SessionState:
         "_savepoints",
         "_status",
         "_store",
+        "_under_way",
         "_undestroyed",
         "_unlocked",
         "_written",
@@ -118,7 +118,7 @@ class SessionState:
         self._written = False
         self._repeats = False  # a write of which nobody knows whether it has been made
         self._closing = False
-        self._abandoned: asyncio.Task[None] | None = None  # a write, by a caller who was cancelled
+        self._under_way: tuple[asyncio.Task[None], ...] = ()  # writes with tasks of their own
 
         # Who is inside.
         self._owner: object = None

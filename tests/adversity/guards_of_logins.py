@@ -82,6 +82,20 @@ LOGINS = [
         "../app/test_auth_logout.py::beside_another and memory",
     ),
     (
+        "a logout ends what another task is storing",
+        "session_dict/ending.py",
+        "while pending := [each for each in self._under_way if not each.done()]:",
+        "while pending := []:",
+        "../app/test_auth_logout.py::tasks_login and memory",
+    ),
+    (
+        "a logout ends the login that overtook it",
+        "session_dict/ending.py",
+        "is_recognised = self._status is DEAD and self._muted",
+        "is_recognised = False",
+        "../app/test_auth_logout.py::overtook and memory",
+    ),
+    (
         "a limit ends nobody else's session",
         "interfaces/postgres/interface.py",
         "oldest = [sid for sid in oldest if sid in theirs]",

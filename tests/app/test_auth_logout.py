@@ -12,10 +12,12 @@ import pytest
 from sanic import Request
 from sanic.exceptions import SanicException
 
-from auth_lab import AuthLab, Pause
+from auth_lab import AuthLab, Clock, Pause
 from harness import set_cookies
+from lab import until
 from proxy import ToxicProxy
-from sanic_cookies import Redis, SessionDict, SessionInterrupted, SessionStoreError
+from sanic_cookies import InMemory, Redis, SessionDict, SessionInterrupted, SessionStoreError
+from sanic_cookies.testing import Faulty
 
 
 @pytest.fixture
@@ -148,6 +150,67 @@ async def test_unlocked_changes_of_others_are_refused_too(shared_lab: AuthLab) -
     assert await lab.data(tab) == {}
 
 
+@pytest.mark.parametrize("gain", ["login_user", "confirm_login"])
+@pytest.mark.parametrize("preload", [True, False])
+async def test_a_logout_that_a_login_overtook(master: Any, gain: str, preload: bool) -> None:
+    """A logout that came with the token from before a login, or a proof, ends that too."""
+    pause = Pause()
+
+    async def log_out(request: Request) -> None:
+        await pause.wait()
+        await lab.auth.logout_user(request)
+
+    async def rise(request: Request) -> None:
+        user = ["ann"] if gain == "login_user" else []
+        await getattr(lab.auth, gain)(request, *user)
+
+    async with AuthLab(master, preload=preload) as lab:
+        await lab.login("ann")
+        tab = await lab.thief()
+        running = asyncio.create_task(lab.visit(log_out, browser=tab))
+        await pause.reached.wait()
+        await lab.do(rise)
+        assert await lab.user() == "ann"
+        pause.resume.set()
+        response = await running
+        assert response.status_code == 200, lab.errors
+        assert all("Max-Age=0" in line for line in set_cookies(response))
+        assert await lab.user() is None
+
+
+@pytest.mark.parametrize("grace", [0, 60])
+async def test_a_former_token_logs_out_for_the_grace(master: Any, grace: float) -> None:
+    """Only what may have been under way at the login: later, the former token is a stranger's."""
+    async with AuthLab(master, rotation_grace=grace) as lab:
+        await lab.login("ann")
+        former = await lab.thief()
+        await lab.login("ann")
+        assert set_cookies(await lab.logout(browser=former)) == []
+        assert await lab.user() == (None if grace else "ann")
+
+
+async def test_a_former_token_of_a_request_that_outlives_the_grace() -> None:
+    """So it is for a request, or a socket, that came with it while it was still recognised."""
+    clock = Clock()
+
+    async def body(request: Request) -> Any:
+        shown = await lab.auth.current_user(request)
+        clock.now += 16
+        async with request.ctx.auth_session as sess:
+            assert dict(sess) == {}
+        await lab.auth.logout_user(request)
+        return shown
+
+    master = InMemory(clock=clock.monotonic)
+    async with AuthLab(master, clock=clock.epoch, renew_every=60) as lab:
+        await lab.login("ann")
+        clock.now += 61
+        former = await lab.thief()
+        await lab.write(n=1)
+        assert await lab.do(body, browser=former) == "ann"
+        assert await lab.user() == "ann"
+
+
 # With logins in one request.
 
 
@@ -263,6 +326,46 @@ async def test_a_block_after_one_that_a_logout_has_cut_off(lab: AuthLab) -> None
     pause = Pause()
     await lab.do(lambda request: body(request, "bob"))
     assert await lab.data() == {"bye": True, "late": 1, "current_user": "bob"}
+
+
+WRITES = ["create", "save", "commit", "admit"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("before", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("options", [{}, {"logout_anon": False}], ids=["", "logout_anon"])
+async def test_a_logout_beside_another_tasks_login(
+    shared_master: Any, when: str, before: bool, options: Any
+) -> None:
+    """A logout ends a login of another task also while that is stored, made or not yet made."""
+    pause, faulty, told = Pause(), Faulty(shared_master), []
+
+    async def body(request: Request) -> Any:
+        login = asyncio.create_task(lab.auth.login_user(request, "ann", remember_me=True))
+        await pause.reached.wait()
+        logout = asyncio.create_task(lab.auth.logout_user(request, **options))
+        await asyncio.sleep(0)  # it has begun
+        pause.resume.set()
+        await asyncio.gather(login, logout)
+        return [await lab.auth.current_user(request), getattr(request.ctx, "user", None)]
+
+    async with AuthLab(faulty, user_loader=lambda user: user) as lab:
+
+        @lab.app.signal("session.user.<thing>")
+        async def tell(thing: str, **context: Any) -> None:
+            told.append((thing, context["user_key"]))
+
+        if before:
+            await lab.write(cart=1)
+        for write in WRITES:
+            if hasattr(faulty, write):
+                faulty._add(write, 1, 1, **{when: pause.wait})
+        response = await lab.visit(body)
+        assert response.json() == [None, None], lab.errors
+        assert all("Max-Age=0" in line for line in set_cookies(response))
+        assert lab.browser.cookies == {}
+        assert await lab.auth.sessions_of("ann") == []
+        await until(lambda: told == [("login", "ann"), ("logout", "ann")])
 
 
 async def test_a_logout_is_not_rolled_back(lab: AuthLab) -> None:

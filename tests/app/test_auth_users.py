@@ -28,6 +28,7 @@ from sanic_cookies import (
     SessionLimitReached,
     login_required,
 )
+from sanic_cookies.testing import Faulty
 
 SECURITY = "sanic_cookies.security"
 
@@ -459,6 +460,23 @@ async def test_a_changed_stamp_ends_every_session(
         assert await lab.do(name_in_ctx, browser=other) == "bob"
         users.rows[1].password = "first"
         assert await lab.do(name_in_ctx, browser=phone) is None
+
+
+async def test_a_changed_stamp_ends_a_login_that_was_under_way(
+    shared_master: Any, users: Users
+) -> None:
+    """A login that is stored after `logout_everywhere()` ends by the stamp that it began with."""
+    pause, faulty = Pause(), Faulty(shared_master)
+    async with stamped(users, faulty) as lab:
+        faulty._add("create", 1, 1, before=pause.wait)
+        login = asyncio.create_task(lab.login(1))
+        await pause.reached.wait()
+        users.rows[1].password = "second"
+        assert await lab.auth.logout_everywhere(1) == 0
+        pause.resume.set()
+        await login
+        assert lab.browser.cookies
+        assert await lab.do(name_in_ctx) is None
 
 
 async def change(lab: AuthLab, users: Users) -> Any:

@@ -413,6 +413,8 @@ class SessionMachine(RuleBasedStateMachine):
         if work.standing in (Standing.LIVE, Standing.READING):
             self.model.end(work.state.sid)
             fate = Cookie.KEPT if work.muted else Cookie.GONE
+        elif work.standing is Standing.DEAD and sent is not None:
+            self.model.end(self.model.cookies[sent].sid)  # a login was faster, and ends, too
         self._check(await self.lab.logout(browser=browser), 200, sent, fate, work)
 
     def revoke(self, client: int, number: int, owner: Any) -> None:
