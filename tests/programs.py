@@ -47,25 +47,30 @@ def environment(**chosen: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(program: Path | str, log: Path, *, workers: int = 1, **chosen: str) -> Iterator[str]:
+def running(
+    program: Path | str, log: Path, *, workers: int = 1, directory: Path = ROOT, **chosen: str
+) -> Iterator[str]:
     """Serve `program` while the block runs; gives its address.
 
     It has to stop when it is told to, to leave no process behind, and to log no warning.
 
     Args:
-        program: A file with a Python program that serves on the port in PORT, or a module's name.
+        program: A file with a Python program that serves on the port in PORT, or a module's name
+            with its arguments, `{port}` among them.
         log: File for what it prints.
         workers: How many serve; WORKERS in `chosen` says so, too.
+        directory: Where it is started.
         chosen: Environment variables.
     """
     port = free_port()
-    run = [program] if isinstance(program, Path) else ["-m", program]
+    is_file = isinstance(program, Path)
+    run = [str(program)] if is_file else ["-m", *str(program).format(port=port).split()]
     url = f"{'https' if chosen.get('TLS_CERTS') else 'http'}://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-W", "error::RuntimeWarning", *run],
             env=environment(PORT=str(port), **chosen),
-            cwd=ROOT,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

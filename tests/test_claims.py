@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 import sanic_cookies
 from documents import README, ROOT, blocks, code, headings, rows, run
 from harness import Browser, make_app, serve
+from programs import running
 from sanic_cookies import (
     AuthSession,
     CsrfRefused,
@@ -47,6 +48,18 @@ def app_of(page: Path, mark: str, directory: Path) -> Any:
     """Carry out the one program of a page that has `mark` in it; return its app."""
     [block] = [each for each in blocks(page) if mark in each.text and each.language == "python"]
     return run(block.text, directory)["app"]
+
+
+def test_the_quick_start(tmp_path: Path) -> None:
+    """Saved and started as the README says, its first program counts, and warns of nothing."""
+    program = next(each.text for each in blocks(README) if each.language == "python")
+    (tmp_path / "app.py").write_text(program)
+    start = "sanic app --port {port}"
+    with running(start, tmp_path / "log", directory=tmp_path) as url, httpx.Client() as client:
+        visits = [client.get(url).json()["visits"] for _ in range(2)]
+
+    assert start.partition(" --")[0] in README.read_text("utf-8")
+    assert visits == [1, 2]
 
 
 def test_moving_to_another_store(tmp_path: Path) -> None:
