@@ -30,7 +30,7 @@ class Reports:
         """
         self._on_failure = on_failure
         self._meter = meter
-        self._failed_at: dict[str, float] = {}
+        self._failed_at: dict[int, float] = {}  # by the interface: two may be of one class
         self._hinted: set[str] = set()
 
     def guard(
@@ -43,12 +43,10 @@ class Reports:
             timeout: Seconds that one call may take.
             is_master: Whether it is the one that is read from.
         """
-        label = type(interface).__name__
-
         def failed(operation: str, cause: str) -> None:
-            self._failed(label, operation, cause, is_master)
+            self._failed(interface, operation, cause, is_master)
 
-        on_call = self._on_call(label, is_master)
+        on_call = self._on_call(type(interface).__name__, is_master)
         guard = Guard(interface, timeout, failed, on_call)
         if guard.never_waits and on_call is None:
             return AtOnce(interface, timeout, failed)
@@ -65,13 +63,13 @@ class Reports:
 
         return called
 
-    def _failed(self, label: str, operation: str, cause: str, is_master: bool) -> None:
-        """Log a failure: of the master each one, of the others one a minute."""
-        now = time.monotonic()
+    def _failed(self, interface: object, operation: str, cause: str, is_master: bool) -> None:
+        """Log a failure: of the master each one, of each of the others one a minute."""
+        label, now = type(interface).__name__, time.monotonic()
         if is_master:
             logger.error("%s.%s failed: %s", label, operation, cause)
-        elif now - self._failed_at.get(label, -FAILURE_WINDOW) >= FAILURE_WINDOW:
-            self._failed_at[label] = now
+        elif now - self._failed_at.get(id(interface), -FAILURE_WINDOW) >= FAILURE_WINDOW:
+            self._failed_at[id(interface)] = now
             logger.error(
                 "the added interface %s misses writes (%s); the next write heals it", label, cause
             )

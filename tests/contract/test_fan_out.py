@@ -26,7 +26,7 @@ from sanic_cookies.interfaces.fan_out import FanOut
 from sanic_cookies.interfaces.guard import Budget
 from sanic_cookies.interfaces.others import OTHER_SECONDS, OnError
 from sanic_cookies.record import TOMBSTONE_VERSION, Draft, Granted, Outcome
-from sanic_cookies.testing import following, new_claim, new_draft
+from sanic_cookies.testing import Faulty, following, new_claim, new_draft
 from servers import HOST, RedisServer
 from stores import KEY, opened, postgres, table
 
@@ -328,6 +328,20 @@ async def test_failing_other_is_logged_once_and_healed(
     assert (await far.fetch(draft.name, draft.sid)).version == 1
     await fan.commit(replace(draft, version=6, payload=b"6"), None, False, budget())
     assert (await far.fetch(draft.name, draft.sid)).payload == b"6"
+
+
+async def test_each_failing_other_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Of two added interfaces of one class that fail, neither is silent for the other's sake."""
+    first, second = Faulty(InMemory()), Faulty(InMemory())
+    fan, draft = fan_out(InMemory(), first, second), new_draft()
+    await fan.create(draft, budget())
+    with caplog.at_level(logging.ERROR, "sanic_cookies"):
+        for version, failing in enumerate((first, second, first), start=2):
+            failing.fail("save")
+            write = replace(draft, version=version)
+            assert await fan.commit(write, None, False, budget()) is Outcome.SAVED
+
+    assert len(complaints(caplog)) == 2
 
 
 async def test_failing_other_raises_by_choice(far: Redis, proxy: ToxicProxy) -> None:
