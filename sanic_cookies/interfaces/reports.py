@@ -43,6 +43,7 @@ class Reports:
             timeout: Seconds that one call may take.
             is_master: Whether it is the one that is read from.
         """
+
         def failed(operation: str, cause: str) -> None:
             self._failed(interface, operation, cause, is_master)
 
