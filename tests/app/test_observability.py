@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import subprocess
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sanic import Request
 
 from auth_lab import AuthLab, Pause
-from documents import blocks, rows
+from documents import blocks, code, rows
 from lab import Lab, until
 from programs import ROOT
 from sanic_cookies import InMemory, SessionConfigError, SessionDict, login_required
@@ -47,6 +48,41 @@ def test_the_log_goes_where_sanics_goes(tmp_path: Path) -> None:
     done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
 
     assert re.fullmatch(r".*\d{4}-\d\d-\d\d [\d:]+ .*INFO: two cookies\n", done.stdout)
+
+
+def lines_in_the_source() -> set[tuple[str, str, str]]:
+    """Return all that is logged: logger, level and text, but for texts that are made elsewhere."""
+    loggers = {"logger": "sanic_cookies", "security": "sanic_cookies.security"}
+    found = set()
+    for file in (ROOT / "sanic_cookies").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(
+                        value=ast.Name(id=("logger" | "security") as name), attr=level
+                    ),
+                    args=[ast.Constant(value=str(text)), *_],
+                ) if re.search(r"[a-z ]{8}", text):
+                    level = "error" if level == "exception" else level
+                    found.add((loggers[name], level, text))
+    return found
+
+
+def test_the_page_lists_what_is_logged() -> None:
+    """Each line that is logged, but for debugging, has its words in its row; no row has more."""
+    lines = lines_in_the_source()
+    table = {
+        (logger.strip("`"), level): set(code(what)) - set(SIGNALS.values())
+        for logger, level, what in rows(PAGE, "Log")
+    }
+    unused = {(*row, words) for row, all_words in table.items() for words in all_words}
+    for logger, level, text in lines:
+        if level != "debug":
+            fitting = {words for words in table[logger, level] if words in text}
+            assert fitting, (logger, level, text)
+            unused -= {(logger, level, words) for words in fitting}
+
+    assert unused == set()
 
 
 # Signals.
