@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from hashlib import sha1
 
 import pytest
 import uvloop
@@ -15,6 +16,7 @@ from lab import until
 from proxy import ToxicProxy
 from sanic_cookies import Redis
 from sanic_cookies.interfaces.redis.link import MOST_WAITING, ConnectionLostError
+from sanic_cookies.interfaces.redis.scripts import Script
 from sanic_cookies.interfaces.redis.wire import Wire
 from sanic_cookies.record import Granted
 from sanic_cookies.testing import new_claim, new_draft
@@ -22,6 +24,17 @@ from servers import HOST, RedisServer, bind_free_port
 
 NAME = "wire-test"
 KEY = "wire-test:nothing"
+
+
+class Echo(Script):
+    """A script that the server does not know before it is first run."""
+
+    def __init__(self) -> None:
+        self.text = "return ARGV[1]"
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+ECHO = Echo()
 
 
 @pytest.fixture
@@ -111,15 +124,20 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
         nonlocal right
         asked = wire.read(KEY, f"{number}")
         assert asked is not None
-        found, time = asked
-        assert len(await time) == 2
-        assert found.result() == [None]
+        found, time = await asked
+        assert len(time) == 2
+        assert found == [None]
+        right += 1
+
+    async def run(number: int) -> None:
+        nonlocal right
+        assert await wire.run(ECHO, 1, KEY, number) == b"%d" % number
         right += 1
 
     async def client() -> None:
         nonlocal cancelled
         for number in numbers:
-            step = rng.choice((ask, read))
+            step = rng.choice((ask, read, run))
             if number % 3:
                 await step(number)
                 continue
@@ -298,8 +316,7 @@ async def test_connection_over_before_its_first_command(wire: Wire) -> None:
     link.end(ConnectionLostError("as if the server had closed it"))
 
     assert isinstance(await link.send(b"PING"), ConnectionLostError)
-    for each in link.send_two(b"PING PING"):
-        assert isinstance(await each, ConnectionLostError)
+    assert isinstance(await link.send_two(b"PING PING"), ConnectionLostError)
     assert await wire.execute("ECHO", "fresh") == b"fresh"
 
 

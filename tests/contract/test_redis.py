@@ -66,16 +66,20 @@ STEPS: dict[str, Step] = {
 }
 
 
-async def fetch_by_a_client(interface: Redis, draft: Draft) -> Any:
-    """Read with a client that is used as it is, over which a read is a script."""
-    async with (
-        Slow.from_url(str(interface._url)) as client,
-        opened(Redis(client, prefix=interface._prefix)) as by_client,
-    ):
-        return await by_client.fetch(draft.name, draft.sid)
+def by_a_client(step: Step) -> Step:
+    """Take a step with a client that is used as it is, over which each is a script."""
+
+    async def taken(interface: Redis, draft: Draft) -> Any:
+        async with (
+            Slow.from_url(str(interface._url)) as client,
+            opened(Redis(client, prefix=interface._prefix)) as by_client,
+        ):
+            return await step(by_client, draft)
+
+    return taken
 
 
-BY_CLIENT: dict[str, Step] = {"fetch by a client": fetch_by_a_client}
+BY_CLIENT = {f"{name} by a client": by_a_client(step) for name, step in STEPS.items()}
 READS_OR_WRITES = [name for name in STEPS if name != "delete"]
 
 
@@ -103,7 +107,7 @@ RECORD = struct.pack("<7d32s32sdI", *[1.0] * 6, 0.0, b"x" * 32, b"", 1.0, 0)
 NOWHEN = [struct.pack("<d", number) for number in (math.nan, math.inf)]
 
 
-@pytest.mark.parametrize("name", READS_OR_WRITES)
+@pytest.mark.parametrize("name", [*READS_OR_WRITES, "fetch by a client", "commit by a client"])
 async def test_key_of_another_type_is_unreadable(
     interface: Redis, client: redis.asyncio.Redis, prefix: str, name: str
 ) -> None:
@@ -113,7 +117,7 @@ async def test_key_of_another_type_is_unreadable(
     await client.rpush(key, "a", "b")
 
     with pytest.raises(RecordUnreadable):
-        await STEPS[name](interface, draft)
+        await {**STEPS, **BY_CLIENT}[name](interface, draft)
     assert await client.lrange(key, 0, -1) == [b"a", b"b"]
 
 

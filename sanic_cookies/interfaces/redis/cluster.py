@@ -41,7 +41,7 @@ class RedisUsers(RedisServer):
     async def _records_on_cluster(self, name: str, user_key: str) -> list[Record]:
         """Read index, then sessions: they stand on different nodes there."""
         index = self._index(name, user_key)
-        sids = [sid.decode() for sid in await self._run(SIDS_OF, 1, index)]
+        sids = [sid.decode() for sid in await self._connected().run(SIDS_OF, 1, index)]
         records: list[Record | None] = []
         for start in range(0, len(sids), READ_AT_ONCE):
             some = sids[start : start + READ_AT_ONCE]
@@ -49,7 +49,7 @@ class RedisUsers(RedisServer):
         mine = [each for each in records if each is not None and each.user_key == user_key]
         gone = list(set(sids) - {record.sid for record in mine})
         for start in range(0, len(gone), READ_AT_ONCE):
-            await self._run(FORGET, 1, index, *gone[start : start + READ_AT_ONCE])
+            await self._connected().run(FORGET, 1, index, *gone[start : start + READ_AT_ONCE])
         return sorted(mine, key=lambda record: record.rotated_at)
 
     async def _fetch_readable(self, name: str, sid: str) -> Record | None:
@@ -82,16 +82,16 @@ class RedisUsers(RedisServer):
             index = self._index(draft.name, draft.user_key)
             made = round(time.time() * 1000)  # roughly: here the records themselves give the order
             life = draft.ttl if draft.lifetime is None else draft.lifetime
-            await self._run(REMEMBER, 1, index, draft.sid, made, ms(life))
+            await self._connected().run(REMEMBER, 1, index, draft.sid, made, ms(life))
             if draft.version == 1 or draft.rotated:
                 await self._tidy_on_cluster(draft.name, index)
 
     async def _tidy_on_cluster(self, name: str, index: str) -> None:
         """Do what `tidy` in lua/user_index.lua does, with the sessions on other nodes."""
-        execute = self._connected().execute
+        wire = self._connected()
         with suppress(*FAILURES):
-            some = await execute("ZRANDMEMBER", index, 2)
+            some = await wire.execute("ZRANDMEMBER", index, 2)
             keys = [self._key(name, sid.decode()) for sid in some]
-            there = await asyncio.gather(*(execute("EXISTS", key) for key in keys))
+            there = await asyncio.gather(*(wire.execute("EXISTS", key) for key in keys))
             if gone := [sid for sid, exists in zip(some, there, strict=True) if not exists]:
-                await self._run(FORGET, 1, index, *gone)
+                await wire.run(FORGET, 1, index, *gone)

@@ -8,7 +8,7 @@ times are the server's own (`TIME`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -63,13 +63,13 @@ class Redis(RedisUsers):
         key = self._key(name, sid)
         asked = self._connected().read(key, "r", "b")
         if asked is not None:
-            found, time = asked
-            now = await time  # replies come in order: with this one the other is there
-            fields = found.result()
-            if type(fields) is type(now) is list and fields[0] is not None:
-                return read_record(name, sid, now, *fields)
+            replies = await asked
+            if type(replies) is tuple:
+                fields, now = replies
+                if type(fields) is type(now) is list and fields[0] is not None:
+                    return read_record(name, sid, now, *fields)
         # There is nothing, or something else, or an error: the script tells which.
-        reply = await self._run(FETCH, 1, key)
+        reply = await self._connected().run(FETCH, 1, key)
         return read_answer(name, sid, reply) if reply else None
 
     async def create(self, draft: Draft) -> bool:
@@ -77,8 +77,8 @@ class Redis(RedisUsers):
         return (await self._create(draft, None)).outcome is Outcome.SAVED
 
     async def _create(self, draft: Draft, limit: Limit | None) -> Admission:
-        keys = self._keys_of(draft, named=True)
-        reply = await self._run(
+        keys = self._keys_of(draft)
+        reply = await self._connected().run(
             CREATE,
             len(keys),
             *keys,
@@ -93,26 +93,30 @@ class Redis(RedisUsers):
             await self._name_on_cluster(draft)
         return admission
 
-    async def save(self, draft: Draft) -> Outcome:
+    def save(self, draft: Draft) -> Coroutine[Any, Any, Outcome]:
         """See `Interface.save`."""
-        return (await self._commit(draft, "", False, 0.0, None)).outcome
+        return self._write(draft, "", False, 0.0)
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        reply = await self._run(TOUCH, 1, self._key(name, sid), packed_version(version), ms(ttl))
+        reply = await self._connected().run(
+            TOUCH, 1, self._key(name, sid), packed_version(version), ms(ttl)
+        )
         if isinstance(reply, list):
             user, made = reply
             index = self._index(name, unmark(user) or "")
-            await self._run(REMEMBER, 1, index, sid, made, ms(ttl))
+            await self._connected().run(REMEMBER, 1, index, sid, made, ms(ttl))
         return bool(reply)
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        return bool(await self._run(DELETE, 1, self._key(name, sid), sid, self._key(name, "")))
+        return bool(
+            await self._connected().run(DELETE, 1, self._key(name, sid), sid, self._key(name, ""))
+        )
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
-        reply = await self._run(
+        reply = await self._connected().run(
             ACQUIRE,
             1,
             self._key(name, sid),
@@ -129,28 +133,29 @@ class Redis(RedisUsers):
         label, left = reply
         return Busy(label.decode("utf-8", "replace"), left / 1000)
 
-    async def commit(
+    def commit(
         self, draft: Draft, token: str, release: bool, seconds: float = 0.0
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         """See `SupportsLease.commit`."""
-        token = self._wakeups.token(token)
-        return (await self._commit(draft, token, release, seconds, None)).outcome
+        return self._write(draft, self._wakeups.token(token), release, seconds)
 
-    async def _commit(
+    async def _write(self, draft: Draft, token: str, release: bool, seconds: float) -> Outcome:
+        # Only a new token, or another expiry, concerns the index; and those who watch, the former.
+        if draft.renew or draft.rotated:
+            return (await self._write_and_name(draft, token, release, seconds, None)).outcome
+        arguments = written(draft, token, release, seconds)
+        key = self._key(draft.name, draft.sid)
+        return read_admission(await self._connected().run(COMMIT, 1, key, *arguments)).outcome
+
+    async def _write_and_name(
         self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None
     ) -> Admission:
-        # Only a new token, or another expiry, concerns the index; and those who watch, the former.
-        named = draft.rotated or draft.renew
-        keys = self._keys_of(draft, named=named)
-        reply = await self._run(
-            COMMIT,
-            len(keys),
-            *keys,
-            *written(draft, token, release, seconds),
-            *(self._place(draft, limit) if named else ()),
+        keys = self._keys_of(draft)
+        arguments = *written(draft, token, release, seconds), *self._place(draft, limit)
+        admission = read_admission(
+            await self._connected().run(COMMIT, len(keys), *keys, *arguments)
         )
-        admission = read_admission(reply)
-        if self._on_cluster and named and admission.outcome is Outcome.SAVED:
+        if self._on_cluster and admission.outcome is Outcome.SAVED:
             await self._name_on_cluster(draft)
         return admission
 
@@ -160,10 +165,10 @@ class Redis(RedisUsers):
             return await self._records_on_cluster(name, user_key)
         place = self._index(name, user_key), mark(user_key), self._key(name, ""), READ_AT_ONCE
         # The index is read once: page by page, what others take out meanwhile would hide some.
-        more, *found = await self._run(RECORDS_OF, 1, *place)
+        more, *found = await self._connected().run(RECORDS_OF, 1, *place)
         for start in range(0, len(more), READ_AT_ONCE):
             some = more[start : start + READ_AT_ONCE]
-            found += (await self._run(RECORDS_OF, 1, *place, *some))[1:]
+            found += (await self._connected().run(RECORDS_OF, 1, *place, *some))[1:]
         records: list[Record] = []
         for reply in found:
             with suppress(RecordUnreadable):
@@ -184,12 +189,12 @@ class Redis(RedisUsers):
         if draft.version == 1:
             return await self._create(draft, limit)
         token = "" if token is None else self._wakeups.token(token)
-        return await self._commit(draft, token, False, seconds, limit)
+        return await self._write_and_name(draft, token, False, seconds, limit)
 
-    def _keys_of(self, draft: Draft, *, named: bool) -> tuple[str, ...]:
-        """Return the keys that a write touches: the session's, and its user's index if named."""
+    def _keys_of(self, draft: Draft) -> tuple[str, ...]:
+        """Return the keys that a login touches: the session's, and its user's index."""
         key = self._key(draft.name, draft.sid)
-        if not named or draft.user_key is None or self._on_cluster:
+        if draft.user_key is None or self._on_cluster:
             return (key,)
         return key, self._index(draft.name, draft.user_key)
 
@@ -212,11 +217,11 @@ class Redis(RedisUsers):
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
         """See `SupportsLease.renew`."""
         token = self._wakeups.token(token)
-        return bool(await self._run(RENEW, 1, self._key(name, sid), token, ms(seconds)))
+        return bool(await self._connected().run(RENEW, 1, self._key(name, sid), token, ms(seconds)))
 
     async def release(self, name: str, sid: str, token: str) -> None:
         """See `SupportsLease.release`."""
-        await self._run(RELEASE, 1, self._key(name, sid), self._wakeups.token(token))
+        await self._connected().run(RELEASE, 1, self._key(name, sid), self._wakeups.token(token))
 
     async def turn(self, name: str, sid: str, token: str, timeout: float) -> None:
         """See `SupportsLease.turn`."""

@@ -33,6 +33,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ...record import RecordUnreadable
 from ...timers import LOOKS, timeout_awake
 
 # For how long a connection may take to be made, greeting included, and for how long the server may
@@ -46,7 +47,7 @@ MOST_WAITING = 4096
 
 _NOTHING_YET = object()
 # Before version 7 what stopped a script stands somewhere in the text of another error.
-_INNER_CODE = re.compile(r"(?:^| -)(READONLY|OOM|MISCONF|NOREPLICAS|NOPERM) ")
+_INNER_CODE = re.compile(r"(?:^| -|: )(READONLY|OOM|MISCONF|NOREPLICAS|NOPERM|WRONGTYPE) ")
 
 
 class SnapshotFailedError(ResponseError):
@@ -61,6 +62,10 @@ class BusyScriptError(ResponseError):
     """Redis answers nobody because a script of somebody has no end."""
 
 
+class WrongTypeError(ResponseError, RecordUnreadable):
+    """A key that should be a session's holds something else."""
+
+
 # Their names are all that an operator's log has of an error.
 _ERRORS: dict[str, type[RedisError]] = {
     "BUSY": BusyScriptError,
@@ -72,6 +77,7 @@ _ERRORS: dict[str, type[RedisError]] = {
     "NOSCRIPT": NoScriptError,
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
+    "WRONGTYPE": WrongTypeError,
 }
 
 
@@ -99,7 +105,9 @@ class Link(asyncio.Protocol):
             protocolError=InvalidResponse, replyError=_error, notEnoughData=_NOTHING_YET
         )
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        # None stands for the first of two replies that are one future's.
+        self._waiting: deque[asyncio.Future[Any] | None] = deque()
+        self._first: Any = _NOTHING_YET
         self._unsent: list[bytes] = []
         self._looks = 0
         self._look_every = (connection.socket_timeout or SILENT_SECONDS) / LOOKS
@@ -140,14 +148,16 @@ class Link(asyncio.Protocol):
             self._next_look = self._loop.call_later(self._look_every, self._look)
         return future
 
-    def send_two(self, commands: bytes) -> tuple[asyncio.Future[Any], asyncio.Future[Any]]:
-        """Send two commands in one piece; see `send`. Gives the futures of their replies."""
-        first = self.send(commands)
-        if self.is_over:
-            return first, first
-        second = self._loop.create_future()
-        self._waiting.append(second)
-        return first, second
+    def send_two(self, commands: bytes) -> asyncio.Future[Any]:
+        """Send two commands in one piece; see `send`. The result is a pair of replies, or an error.
+
+        One future for both: to make one and to set it costs as much as to read a reply.
+        """
+        future, waiting = self.send(commands), self._waiting
+        if not self.is_over:
+            waiting[-1] = None
+            waiting.append(future)
+        return future
 
     def _flush(self) -> None:
         """Send what has come in this turn of the loop, in one piece."""
@@ -165,6 +175,11 @@ class Link(asyncio.Protocol):
                 if type(reply) is PushNotification:
                     continue
                 future = waiting.popleft()
+                if future is None:
+                    self._first = reply
+                    continue
+                if self._first is not _NOTHING_YET:
+                    reply, self._first = (self._first, reply), _NOTHING_YET
                 if not future.done():
                     future.set_result(reply)
         except (InvalidResponse, IndexError):
@@ -205,7 +220,7 @@ class Link(asyncio.Protocol):
             self._next_look.cancel()
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
-            if not future.done():
+            if future is not None and not future.done():
                 future.set_result(error)
 
     async def close(self) -> None:

@@ -155,10 +155,17 @@ def _end(draft: Draft) -> bytes:
 
 
 def read_admission(reply: Any) -> Admission:
-    """Return what became of a write: an outcome, or who was ended to make room for it."""
+    """Return what became of a write: an outcome, or who was ended to make room for it.
+
+    Raises:
+        RecordUnreadable: The key holds somebody else's hash.
+    """
     if isinstance(reply, list):
         return Admission(Outcome.SAVED, tuple(sid.decode() for sid in reply))
-    return _ADMISSIONS[reply]
+    admission = _ADMISSIONS.get(reply)
+    if admission is None:
+        raise RecordUnreadable("the hash has not our fields")
+    return admission
 
 
 @lru_cache

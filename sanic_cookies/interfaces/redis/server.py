@@ -7,12 +7,11 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from ...record import RecordUnreadable
 from ...timers import timeout_awake
 from ..news import News
 from ..wakeups import Wakeups
 from .eviction import warn_of_eviction
-from .scripts import SCRIPTS, Script
+from .scripts import SCRIPTS
 
 try:
     import redis.asyncio as redis_asyncio
@@ -20,7 +19,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import NoScriptError, RedisError, ResponseError
+    from redis.exceptions import RedisError
 
     from .ear import RedisEar
     from .link import CONNECT_SECONDS
@@ -103,28 +102,6 @@ class RedisServer:
     def _index(self, name: str, user_key: str) -> str:
         """Return the key of a user's index; what the user is called stands in no key."""
         return f"{self._prefix}{name}:user:{sha256(user_key.encode()).hexdigest()}"
-
-    async def _run(self, script: Script, keys: int, *args: Any) -> Any:
-        """Run a script by its digest; send the text if the server has lost it.
-
-        Args:
-            script: What is to be run.
-            keys: How many of `args`, from the first on, are keys: by them a cluster finds its node.
-            args: What it is given.
-        """
-        execute = self._connected().execute
-        try:
-            try:
-                reply = await execute("EVALSHA", script.sha, keys, *args)
-            except NoScriptError:
-                reply = await execute("EVAL", script.text, keys, *args)
-        except ResponseError as error:
-            if "WRONGTYPE" in str(error):
-                raise RecordUnreadable("the key holds something else") from error
-            raise
-        if reply == b"foreign":
-            raise RecordUnreadable("the hash has not our fields")
-        return reply
 
 
 def _client(url: str) -> redis_asyncio.Redis:

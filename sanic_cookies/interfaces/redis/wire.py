@@ -9,7 +9,7 @@ cancelled its reply is dropped. What blocks (subscriptions) never goes this way.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from hiredis import pack_command
 from redis import Redis as BlockingRedis
@@ -22,10 +22,11 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ...errors import SessionConfigError
-from .link import ConnectionLostError, Link, closed, connect
+from .link import ConnectionLostError, Link, WrongTypeError, closed, connect
+from .scripts import Script
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 # Connections whose transport can be taken over. Anybody else's may be no connection at all.
@@ -39,7 +40,6 @@ _KNOWN = {
 # A server that has become a replica is left for the new master; if that is one too, not at once.
 _STAY_SECONDS = 1.0
 _TIME = pack_command(("TIME",))
-Replies: TypeAlias = tuple[asyncio.Future[Any], asyncio.Future[Any]]
 
 
 class Transport(Protocol):
@@ -55,8 +55,20 @@ class Transport(Protocol):
             TimeoutError: There was no connection in time.
         """
 
-    def read(self, key: str, *fields: str) -> Replies | None:
-        """Ask for fields of a hash and for the time, in one piece; both replies come together.
+    async def run(self, script: Script, keys: int, *args: str | bytes | int) -> Any:
+        """Run a script by its digest, or by its text if the server has lost it; see `execute`.
+
+        Args:
+            script: What is to be run.
+            keys: How many of `args`, from the first on, are keys: by them a cluster finds its node.
+            args: What it is given.
+
+        Raises:
+            RecordUnreadable: A key holds something that is no session of ours.
+        """
+
+    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
+        """Ask for fields of a hash and for the time, in one piece; the result is a pair of replies.
 
         None where that would not be one round trip, or there is no connection yet. Then, and where
         a reply is not what was hoped for, a script gets the fields, or says what is wrong; but it
@@ -110,7 +122,19 @@ class OwnPool:
         encoded = [each.encode() if isinstance(each, str) else each for each in rest]
         return await self._client.execute_command(name, *encoded, NEVER_DECODE=True)
 
-    def read(self, key: str, *fields: str) -> Replies | None:
+    async def run(self, script: Script, keys: int, *args: str | bytes | int) -> Any:
+        """See `Transport.run`."""
+        try:
+            try:
+                return await self.execute("EVALSHA", script.sha, keys, *args)
+            except NoScriptError:
+                return await self.execute("EVAL", script.text, keys, *args)
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise WrongTypeError from error
+            raise
+
+    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
         """See `Transport.read`; a pool, or a cluster, would make two round trips of it."""
         return None
 
@@ -135,18 +159,36 @@ class Wire:
     async def execute(self, *args: str | bytes | int) -> Any:
         """See `Transport.execute`."""
         command = pack_command(args)  # type: ignore[arg-type]
-        link = self._link
-        if link is None or link.is_over:
-            link = await self._linked()
+        link = await self._linked()
         reply = await link.send(command)
-        if isinstance(reply, Exception) and self._is_worth_another(link, reply):
-            link = await self._linked()
-            reply = await link.send(command)
+        if isinstance(reply, Exception):
+            reply = await self._sent_again(link, command, reply)
         if isinstance(reply, Exception):
             raise reply
         return reply
 
-    def read(self, key: str, *fields: str) -> Replies | None:
+    async def run(self, script: Script, keys: int, *args: str | bytes | int) -> Any:
+        """See `Transport.run`; every write goes this way, and so not by way of `execute`."""
+        command = pack_command(("EVALSHA", script.sha, keys, *args))  # type: ignore[arg-type]
+        link = self._link
+        if link is None or link.is_over:
+            link = await self._linked()
+        reply = await link.send(command)
+        if isinstance(reply, Exception):
+            reply = await self._sent_again(link, command, reply)
+            if isinstance(reply, NoScriptError):
+                return await self.execute("EVAL", script.text, keys, *args)
+            if isinstance(reply, Exception):
+                raise reply
+        return reply
+
+    async def _sent_again(self, link: Link, command: bytes, error: Exception) -> Any:
+        """Send a command once more if that may help; return the server's reply or error."""
+        if not self._is_worth_another(link, error):
+            return error
+        return await (await self._linked()).send(command)
+
+    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
         """See `Transport.read`; no coroutine, which each read would pay for."""
         link = self._link
         if link is None or link.is_over:
