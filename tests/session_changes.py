@@ -73,7 +73,7 @@ class Work:
         if rotated or model.in_cookie:
             state.former, state.former_until = state.secret, model.now + model.grace
         if rotated:
-            state.secret = next(model.numbers)
+            state.secret = model.number()
         if not model.replace(state, rotated=rotated):
             self.standing, self.state = Standing.DEAD, State()
             return 409, Cookie.KEPT

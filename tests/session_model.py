@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
 from typing import Any
 
 IDLE, ABSOLUTE, REMEMBERED, GRACE = 1050.0, 5050.0, 20050.0, 350.0
@@ -115,7 +114,7 @@ class Model:
     def __init__(self, *, in_cookie: bool, revocable: bool, grace: float) -> None:
         self.in_cookie, self.revocable, self.grace = in_cookie, revocable, grace
         self.now = 0.0
-        self.numbers = count(1)
+        self._last_number = 0  # not itertools.count(), which Python 3.14 does not copy
         self.sessions: dict[int, State] = {}
         # By value: the session's number and secret; and, if it lives there, the session itself.
         self.cookies: dict[str, State] = {}
@@ -165,6 +164,11 @@ class Model:
 
     # What requests do to it.
 
+    def number(self) -> int:
+        """Return a number that nothing has yet."""
+        self._last_number += 1
+        return self._last_number
+
     def replace(self, state: State, *, rotated: bool) -> bool:
         """Write a session that was read; False if it has ended meanwhile."""
         if self.in_cookie:
@@ -178,7 +182,7 @@ class Model:
         return True
 
     def begin(self, state: State) -> None:
-        state.sid, state.secret, state.created = next(self.numbers), next(self.numbers), self.now
+        state.sid, state.secret, state.created = self.number(), self.number(), self.now
         state.since, state.former, state.version = self.now, 0, 1
         state.renewed(self.now)
         if not self.in_cookie:

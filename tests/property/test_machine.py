@@ -380,7 +380,7 @@ class SessionMachine(RuleBasedStateMachine):
             await self._land(flight, waited=True)
 
     def log_in(self, client: int, user: str) -> None:
-        self.act(client, Block((Login(user, keep=True), Put("a", next(self.model.numbers)))))
+        self.act(client, Block((Login(user, keep=True), Put("a", self.model.number()))))
 
     def race(self, client: int, block: Block, rivals: list[Any], cancel: bool) -> None:
         """Hold a live session while others with its cookie write it or end it."""
