@@ -85,7 +85,8 @@ class Gatekeeper(FreshLogins):
         """Guard all routes of an app, a blueprint or a group of them, but those that are `public`.
 
         It is decided before the handler, and before a websocket's handshake. `OPTIONS`, static
-        files, the login page and what has no route (404, 405) pass; `HEAD` does not.
+        files, the login page and what has no route (404, 405) pass; `HEAD` does not. What is put
+        into a group later is guarded, too, and so is what Sanic copies from a blueprint, whenever.
 
         Args:
             target: The app that this session is attached to, or a blueprint of it.

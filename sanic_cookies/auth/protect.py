@@ -48,8 +48,9 @@ class Protection:
             static: Guard static files too.
         """
         self._gate, self.rule, self._static = gate, rule, static
-        # None for the whole app.
-        self._blueprints = None if isinstance(target, Sanic) else list(_blueprints(target))
+        self._target = target
+        if not isinstance(target, Sanic):
+            list(_blueprints(target))  # what is none of these is refused now
         self._known: dict[int, tuple[Any, bool]] = {}
 
     async def __call__(self, request: Request) -> Any:
@@ -68,26 +69,22 @@ class Protection:
         # Without a route there is nothing to guard: it is a 404 or a 405.
         if route is None or request.method in EXEMPT:
             return False
-        if (route.extra.static and not self._static) or not self._covers(route):
+        if (route.extra.static and not self._static) or not self._covers(request):
             return False
         url = self.rule.redirect_to or self._gate.login_url
         # Who has to log in must be able to.
         return not ((url is not None and _is_login_page(request, url)) or is_public(request))
 
-    def _covers(self, route: Any) -> bool:
-        if self._blueprints is None:
+    def _covers(self, request: Request) -> bool:
+        if isinstance(self._target, Sanic):
             return True
+        route = request.route
         # Routes live as long as the app; each is kept with its answer, so that no id is reused.
         known = self._known.get(id(route))
         if known is None:
-            known = self._known[id(route)] = (route, self._belongs(route))
+            own = _with_copies(list(_blueprints(self._target)), request.app)
+            known = self._known[id(route)] = (route, _belongs(route, own, request.app))
         return known[1]
-
-    def _belongs(self, route: Any) -> bool:
-        """Say whether a blueprint has this route; names would not tell, apps may share them."""
-        handler = getattr(route.handler, "__route_handler__", route.handler)
-        own = [each for blueprint in self._blueprints or () for each in blueprint.routes]
-        return any(each is route or _same(each, route, handler) for each in own)
 
 
 async def before_handshake(gate: Gate, request: Request) -> Any:
@@ -193,6 +190,45 @@ def _layers(route: Any) -> Iterator[Callable[..., Any]]:
         # Sanic binds a websocket handler as the first argument of its own.
         handler = handler.args[0] if getattr(handler, "is_websocket", False) else handler.func
         yield handler
+
+
+def _with_copies(blueprints: list[Blueprint], app: Sanic[Any, Any]) -> list[Blueprint]:
+    """Return `blueprints`, all of an app's that Sanic has copied from them, and copies of those.
+
+    A copy tells the name of what it was made from. Where that is on no app, and may be a copy
+    itself, it is taken for one of these if both come from the same first blueprint: shut, not open.
+    """
+    found, names = list(blueprints), {each.name for each in blueprints}
+    family = names.union(*map(_firsts, blueprints))
+
+    def is_copy(each: Blueprint) -> bool:
+        firsts = _firsts(each)
+        if each.copied_from in names.union(firsts, app.blueprints):
+            return each.copied_from in names
+        return not family.isdisjoint(firsts)
+
+    served = [each for each in app.blueprints.values() if each.copied_from]
+    while copies := [each for each in served if each not in found and is_copy(each)]:
+        found += copies
+        names.update(each.name for each in copies)
+    return found
+
+
+def _firsts(blueprint: Blueprint) -> set[str]:
+    """Return for which blueprints the routes were written: copies keep the names of routes."""
+    written = (*blueprint._future_routes, *blueprint._future_statics)
+    return {each.name.partition(".")[0] for each in written}
+
+
+def _belongs(route: Any, blueprints: list[Blueprint], app: Sanic[Any, Any]) -> bool:
+    """Say whether a blueprint has this route; its name would not tell, apps may share them."""
+    if route.extra.static:
+        # Sanic does not keep these with their blueprint, but it starts no app with a name twice.
+        files = [each for blueprint in blueprints for each in blueprint._future_statics]
+        return route.name in {app.generate_name(each.name) for each in files}
+    handler = getattr(route.handler, "__route_handler__", route.handler)
+    own = [each for blueprint in blueprints for each in blueprint.routes]
+    return any(each is route or _same(each, route, handler) for each in own)
 
 
 def _same(each: Any, route: Any, handler: Any) -> bool:

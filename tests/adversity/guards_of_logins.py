@@ -68,6 +68,20 @@ LOGINS = [
         "../app/test_auth_protect.py::passes_for",
     ),
     (
+        "a copy of a guarded blueprint is guarded",
+        "auth/protect.py",
+        "return each.copied_from in names",
+        "return False",
+        "../app/test_auth_protect.py::copies_are_shut",
+    ),
+    (
+        "static files of a blueprint are guarded where that is asked for",
+        "auth/protect.py",
+        "return route.name in {app.generate_name(each.name) for each in files}",
+        "return False",
+        "../app/test_auth_protect.py::files_of_a_blueprint",
+    ),
+    (
         "a user whom nobody could check is not shown",
         "session_dict/mapping.py",
         "if content.identity is not None and self._doubt is not None:",

@@ -258,6 +258,77 @@ async def test_a_group_is_shut_as_a_whole() -> None:
             assert (await lab.browser.get(path)).status_code == 401
 
 
+# What is protected of a blueprint and its copies, what of them is on the app, and what is shut.
+COPIES = [
+    ("original", "original copy", "original copy"),
+    ("original", "copy copy_of_copy", "copy copy_of_copy"),
+    ("original", "last", "last"),
+    ("copy", "original copy", "copy"),
+    ("copy", "copy copy_of_copy", "copy copy_of_copy"),
+    ("copy", "last", "last"),
+    ("copy", "sister", ""),
+    ("sister", "copy sister", "sister"),
+]
+
+
+@pytest.mark.parametrize(("protected", "served", "shut"), COPIES)
+@pytest.mark.parametrize("first", ["protect", "copy"])
+async def test_copies_are_shut_too(protected: str, served: str, shut: str, first: str) -> None:
+    """What Sanic copies from a protected blueprint, and from such a copy, needs a login, too."""
+    lab = AuthLab()
+    original, other = Blueprint("original", "/original"), Blueprint("other", "/other")
+    for blueprint in (original, other):
+        blueprint.add_route(hello, "/page", name="page")
+    if first == "protect" and protected == "original":
+        lab.auth.protect(original)
+    copy, sister = original.copy("copy", "/copy"), original.copy("sister", "/sister")
+    copy_of_copy = copy.copy("copy_of_copy", "/copy_of_copy")
+    if first == "protect" and protected != "original":
+        lab.auth.protect(copy if protected == "copy" else sister)
+    last = copy_of_copy.copy("last", "/last")
+    kin = {each.name: each for each in (original, copy, sister, copy_of_copy, last)}
+    served_too = [other, other.copy("open", "/open")]
+    for blueprint in (*[kin[name] for name in served.split()], *served_too):
+        lab.app.blueprint(blueprint)
+    if first == "copy":
+        lab.auth.protect(kin[protected])
+    Extend(lab.app)
+    async with lab:
+        for name in (*served.split(), "other", "open"):
+            for method in ("GET", "HEAD"):
+                response = await lab.browser.request(method, f"/{name}/page")
+                assert (response.status_code == 401) is (name in shut.split()), name
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("copies", [0, 1, 2])
+async def test_static_files_of_a_blueprint(tmp_path: Path, static: bool, copies: int) -> None:
+    """Static files of a protected blueprint, and of copies, are shut if that is asked for."""
+    lab, blueprint = AuthLab(), Blueprint("inner", "/in")
+    (tmp_path / "style.css").write_text("in")
+    blueprint.static("/static", tmp_path, name="files")
+    lab.app.static("/static", tmp_path, name="files")
+    lab.auth.protect(blueprint, static=static)
+    for number in range(copies):
+        blueprint = blueprint.copy(f"copy_{number}")
+    lab.app.blueprint(Blueprint.group(blueprint, url_prefix="/group"))
+    async with lab:
+        inside = await lab.browser.get("/group/in/static/style.css")
+        assert inside.status_code == (401 if static else 200)
+        assert (await lab.browser.get("/static/style.css")).status_code == 200
+
+
+async def test_what_joins_a_group_later_is_shut() -> None:
+    """A blueprint that is put into a protected group afterwards needs a login as the others do."""
+    lab, group, late = AuthLab(), Blueprint.group(), Blueprint("late", "/late")
+    late.add_route(hello, "/page", name="page")
+    lab.auth.protect(group)
+    group.append(late)
+    lab.app.blueprint(group)
+    async with lab:
+        assert (await lab.browser.get("/late/page")).status_code == 401
+
+
 async def test_a_blueprint_with_the_apps_name_is_shut() -> None:
     """Names do not decide whose a route is: a blueprint may be called like the app."""
     lab = AuthLab()
