@@ -1,7 +1,7 @@
 """An interface of your own, and the whole of it: sessions in a dict.
 
 `Record` says what each write leaves. Each method is one atomic step: here, since nothing waits in
-it. Run `sanic_cookies.testing.InterfaceContract` over yours, as our tests do over this one.
+it. `sanic_cookies.testing.contract_for` makes the tests of yours; this one passes them, too.
 
     python examples/custom_interface.py
 

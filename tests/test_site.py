@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import sanic_cookies
 from documents import PAGES, README, ROOT, build_site
+from sanic_cookies.interfaces import base
 
 # What a page loads by itself; a link that somebody may click is no such thing.
 _LOADED = re.compile(
@@ -50,3 +52,18 @@ def test_the_reference_has_the_docstrings(site: Path) -> None:
     for name in ("login_user", "logout_everywhere", "peek", "set_expiry", "fresh_login_required"):
         assert f"{name}</" in text
     assert "Seconds to the absolute end" in text
+
+
+def test_the_reference_lists_what_is_public_and_nothing_else(site: Path) -> None:
+    """Whatever can be imported by name is there; what the library's parts ask of each other is not.
+
+    An interface of one's own needs the records as well, and what else an interface may do.
+    """
+    text = (site / "api" / "index.html").read_text("utf-8")
+    listed = {each.rpartition(".")[2] for each in re.findall(r'<h\d id="([\w.]+)"', text)}
+
+    assert set(sanic_cookies.__all__) - {"Aioredis", "GinoAsyncPG"} <= listed
+    assert {name for name in vars(base) if name.startswith("Supports")} <= listed
+    assert {"Record", "Draft", "Outcome", "Metrics"} <= listed
+    for name in ("amend", "become", "close", "doubt", "kept", "once_stored", "preload", "present"):
+        assert f'id="sanic_cookies.SessionDict.{name}"' not in text
