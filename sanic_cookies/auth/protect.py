@@ -216,8 +216,8 @@ def _with_copies(blueprints: list[Blueprint], app: Sanic[Any, Any]) -> list[Blue
 
 def _firsts(blueprint: Blueprint) -> set[str]:
     """Return for which blueprints the routes were written: copies keep the names of routes."""
-    written = (*blueprint._future_routes, *blueprint._future_statics)
-    return {each.name.partition(".")[0] for each in written}
+    pages = {each.name.partition(".")[0] for each in blueprint._future_routes}
+    return pages | {each.name.partition(".")[0] for each in blueprint._future_statics}
 
 
 def _belongs(route: Any, blueprints: list[Blueprint], app: Sanic[Any, Any]) -> bool:
