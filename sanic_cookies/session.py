@@ -24,7 +24,7 @@ from .runtime import Runtime
 from .session_dict import SessionDict
 from .session_dict.telling import telling
 from .settings import DAY, SessionOptions, Settings, build
-from .setup_checks import AnyInterface, checked_interface, require_app, require_free
+from .setup_checks import AnyInterface, checked_interface, cut_short, require_app, require_free
 from .signals import HEARD_AS, NEWS, SIGNALS
 from .token import is_sid
 from .wiring import Check, Wiring
@@ -332,7 +332,9 @@ class Session:
     def warnings(self) -> list[str]:
         """Return what the operator should know about the set-up, once a start."""
         sessions = () if self._app is None else Wiring.of(self._app).sessions
-        return self._options.misspelt([other.name for other in sessions if other is not self])
+        others = [other.name for other in sessions if other is not self]
+        short = cut_short(self._options, self.settings.policy)
+        return [*short, *self._options.misspelt(others)]
 
     async def drain(self, timeout: float) -> None:
         """Wait for commits that are under way, `timeout` seconds at most."""

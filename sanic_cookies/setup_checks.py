@@ -1,4 +1,4 @@
-"""What is refused while sessions are set up: what is no app or no interface, and taken names."""
+"""What is refused while sessions are set up, or warned of: no app, taken names, idle times."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 from sanic import Sanic
 
 from .errors import SessionConfigError
+from .expiry import Policy
 from .interfaces.base import Interface, LivesInCookie
 from .mistakes import no_interface
+from .options import Options
 from .settings import Settings
 from .wiring import Wiring
 
@@ -64,6 +66,22 @@ def require_free(wiring: Wiring, settings: Settings) -> None:
                 f"{other.name} uses the cookie {theirs!r} already, which meets {mine!r}: "
                 "choose another cookie_name"
             )
+
+
+def cut_short(options: Options, policy: Policy) -> list[str]:
+    """Return a sentence if an idle time was asked for that no session reaches.
+
+    Where both times are given that is refused; here the other is a default, perhaps unknown.
+
+    Args:
+        options: What was given.
+        policy: What came of it.
+    """
+    idle, absolute = policy.idle, policy.absolute
+    if not options.has("expiry") or idle is None or absolute is None or idle <= absolute:
+        return []
+    end = f"absolute_timeout ends each session after {absolute / 3600:g} hours"
+    return [f"{end}, before its expiry: give both"]
 
 
 def _meet(one: str, other: str) -> bool:

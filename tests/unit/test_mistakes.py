@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -67,6 +68,39 @@ async def test_a_key_of_the_config_that_nobody_reads(
     assert [line.partition(": ")[2] for line in told] == (
         [f"app.config.{key} is no option, meant is {meant}"] if meant else []
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "is_warned"),
+    [
+        (AuthSession, {"expiry": timedelta(days=7)}, True),
+        (AuthSession, {"expiry": timedelta(hours=24)}, False),
+        (AuthSession, {"expiry": 7 * 86400, "absolute_timeout": 30 * 86400}, False),
+        (AuthSession, {"expiry": 7 * 86400, "absolute_timeout": None}, False),
+        (AuthSession, {"absolute_timeout": 60}, False),
+        (Session, {"absolute_timeout": 60}, False),
+        (Session, {"expiry": 365 * 86400}, False),
+    ],
+)
+@pytest.mark.parametrize("in_config", [False, True])
+async def test_an_idle_time_that_is_never_reached(
+    kind: Any,
+    options: dict[str, Any],
+    is_warned: bool,
+    in_config: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who asks for more idle time than a login may last by default is told so at the start."""
+    app = make_app()
+    if in_config:
+        prefix = kind.default_name.upper()
+        app.config.update({f"{prefix}_{name.upper()}": each for name, each in options.items()})
+    kind(app, **({} if in_config else options))
+    async with serve(app):
+        told = [line for line in caplog.messages if "absolute_timeout" in line]
+
+    ends = "auth_session: absolute_timeout ends each session after 24 hours, before its expiry: "
+    assert told == ([f"{ends}give both"] if is_warned else [])
 
 
 def test_an_option_of_the_other_class() -> None:
