@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import sanic
 
 from servers import family, free_port, is_alive
 
@@ -36,6 +37,8 @@ _TAKEN_UNAWARES = re.compile(
 # What the workers say meanwhile may stand between the lines of a traceback.
 _INFORMATION = re.compile(r"^(?:Main|Srv) .* INFO: .*\n", re.MULTILINE)
 _AND_SAYS = "Experienced exception while trying to serve"
+# What each worker says once its loop runs; Sanic 25.12 starts one long before.
+_READY = "Starting worker" if sanic.__version__.startswith("25.3.") else "Worker ready"
 # What would choose a store behind a test's back.
 _CHOICES = ("REDIS_URL", "DATABASE_URL", "WORKERS", "PORT", "COOKIE_KEYS", "MOVED", "TLS_CERTS")
 
@@ -124,7 +127,7 @@ def _wait_until_serving(
             time.sleep(0.05)
             continue
         # One of several may answer while others still start, and end in tracebacks if told to stop.
-        if workers > 1 and log.read_text().count("Worker ready") < workers:
+        if workers > 1 and log.read_text().count(_READY) < workers:
             time.sleep(0.05)
         else:
             # Sanic looks ten times a second whether its workers have come up, and never ends if

@@ -242,8 +242,10 @@ async def connect(connection: AbstractConnection) -> Link:
         TimeoutError: It does not greet in time.
     """
     ping = token_hex(8).encode()
+    # The one limit is ours: redis-py's own takes a pause of this process for the server's.
+    limit, connection.socket_connect_timeout = connection.socket_connect_timeout, None
     try:
-        async with timeout_awake(connection.socket_connect_timeout or CONNECT_SECONDS):
+        async with timeout_awake(limit or CONNECT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]
             link = Link(connection)
             reply = await link.send(pack_command(("PING", ping)))  # type: ignore[arg-type]
