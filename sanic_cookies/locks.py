@@ -6,8 +6,8 @@ knows each session's holder, and the holder its queue, which it leaves to the ne
 empty when all is quiet, and a queue is made only where somebody waits.
 
 Strangers. Somebody who knows a public sid but not its secret must not keep its owner waiting. So
-waiters are counted by the hash of what they presented, and one whose hash differs from the
-holder's is verified by the caller before it may queue (`holder`).
+waiters are counted by the hash of what they presented, and one is verified by the caller before it
+may queue, unless its hash is that of a holder who has been (`holder`, `is_proven`).
 
 Across processes the lease in the store's record decides, which runs out unless it is prolonged. So
 the table looks after its holds: of one that lasts it has the lease prolonged, and ends it after
@@ -50,6 +50,7 @@ class Hold(Struct, eq=False):
         queue: Who waits for the session, the longest first.
         gift: What the holder before left for this one.
         since: Monotonic seconds at which its owner came in.
+        queued: Whether its owner has waited for it: only who has been verified may.
     """
 
     _table: LockTable  # which alone makes holds
@@ -60,6 +61,7 @@ class Hold(Struct, eq=False):
     queue: deque[Waiter] | None = None
     gift: Gift | None = None
     since: float = 0.0
+    queued: bool = False
     _due: float = inf
     _prolong: Callable[[], Awaitable[bool]] | None = None
     _outstay: Callable[[], object] | None = None
@@ -185,6 +187,11 @@ class LockTable:
         hold = self._holds.get(sid)
         return None if hold is None else hold.who
 
+    def is_proven(self, sid: str) -> bool:
+        """Say whether what the holder of `sid` presented is known to open the session."""
+        hold = self._holds.get(sid)
+        return hold is not None and (hold.queued or hold.since > 0.0)
+
     def next_in_line(self, sid: str) -> bytes | None:
         """Return what the longest waiter for `sid` presented; None if nobody waits."""
         hold = self._holds.get(sid)
@@ -263,7 +270,7 @@ class LockTable:
             if not waiter.future.done():
                 fits = waiter.who == hold.who
                 heir = self._holds[sid] = Hold(self, sid, waiter.who, waiter.label)
-                heir.queue, heir.gift = queue, gift if fits else None
+                heir.queue, heir.queued, heir.gift = queue, True, gift if fits else None
                 waiter.future.set_result(heir)
                 return fits
         del self._holds[sid]

@@ -22,7 +22,7 @@ from ..record import Busy, Claim, Granted, RecordUnreadable
 from ..token import Credential
 from .lease import Bequest, Lease
 from .reader import SessionReader
-from .state import DEAD, LIVE, UNREAD
+from .state import DEAD, LIVE
 
 logger = logging.getLogger("sanic_cookies")
 
@@ -110,27 +110,19 @@ class SessionLocker(SessionReader):
     async def _queue(self, credential: Credential, label: str) -> Hold | None:
         """Wait for the lock; return None if the session is not ours, and so no lock either."""
         settings, locks = self._runtime.settings, self._runtime.locks
-        if locks.holder(credential.sid) != credential.secret_hash:
-            # Not the secret that the holder came with: prove yours before you may queue.
+        is_another = locks.holder(credential.sid) != credential.secret_hash
+        if is_another or (self._status is not LIVE and not locks.is_proven(credential.sid)):
+            # Not the secret that has opened the session to its holder: prove it before you queue.
             await self._read(credential)
             if self._status is not LIVE:
                 return None
-        try:
-            return await locks.acquire(
-                credential.sid,
-                credential.secret_hash,
-                timeout=settings.lock_timeout,
-                max_waiters=settings.max_waiters,
-                label=label,
-            )
-        except SessionLockTimeout:
-            if self._status is not UNREAD:
-                raise
-            # Those before it may be finding out, one by one, that there is no such session.
-            await self._read(credential)
-            if self._live():
-                raise
-            return None
+        return await locks.acquire(
+            credential.sid,
+            credential.secret_hash,
+            timeout=settings.lock_timeout,
+            max_waiters=settings.max_waiters,
+            label=label,
+        )
 
     def _take_over(self, hold: Hold) -> bool:
         """Have lease and record from the block before, of this process; False if it left none."""

@@ -120,21 +120,29 @@ async def test_max_waiters(shared_master: Any) -> None:
         assert await lab.stored() == {"n": 2}
 
 
-async def test_nobody_waits_for_a_session_that_is_none() -> None:
-    """However many requests bring the cookie of an ended session at once, none is turned away."""
+@pytest.mark.parametrize("known", [False, True], ids=["of nobody", "with a wrong secret"])
+async def test_a_cookie_that_opens_nothing_waits_for_none_of_its_kind(known: bool) -> None:
+    """However many requests bring it at once, each is anonymous, and no owner waits behind them."""
     store = Faulty(InMemory())
     async with Lab(store, max_waiters=1, lock_timeout=60) as lab:
-        lab.browser.cookies["session"] = Token.generate().value
+        await lab.put(n=0)
+        token = Token.generate()
+        sid = lab.browser.cookies["session"].partition(".")[0] if known else token.sid
+
+        async def forge() -> httpx.Response:
+            browser = await lab.open_browser()
+            browser.cookies["session"] = f"{sid}.{token.secret}"
+            return await lab.visit(count, folder="/lazy/", browser=browser)
+
         store.hang("fetch")
-        first = asyncio.create_task(lab.visit(count, folder="/lazy/"))
-        await until(lambda: store.calls["fetch"] == 1)
-        second = asyncio.create_task(lab.visit(count, folder="/lazy/"))
-        await until(lambda: lab.session.runtime.locks.waiting == 1)
+        first = asyncio.create_task(forge())
+        await until(lambda: len(lab.session.runtime.locks) == 1)
 
-        third = await lab.visit(count, folder="/lazy/")
+        assert [(await forge()).status_code for _ in range(2)] == [200, 200]
+        owner = asyncio.create_task(lab.visit(count, folder="/lazy/"))
+        await until(lambda: lab.session.runtime.locks.waiting == 1 if known else owner.done())
         store.heal()
-
-        assert [each.status_code for each in (await first, await second, third)] == [200] * 3
+        assert [(await each).status_code for each in (first, owner)] == [200, 200]
 
 
 async def test_max_hold(shared_master: Any) -> None:

@@ -132,6 +132,26 @@ async def test_nobody_slips_in_between_release_and_turn(table: LockTable) -> Non
     assert len(table) == 0
 
 
+async def test_who_is_proven(table: LockTable) -> None:
+    """A holder is once it is inside, and who has waited is at once; nobody is in a free session."""
+    hold = await acquire(table)
+
+    assert not table.is_proven(SID)
+
+    keep(hold)
+
+    assert table.is_proven(SID)
+
+    task = await waiting(table)
+    hold.release()
+
+    assert table.is_proven(SID)
+
+    (await task).release()
+
+    assert not table.is_proven(SID)
+
+
 async def test_a_second_release_does_nothing(table: LockTable) -> None:
     """Releasing twice never takes the session from the next holder."""
     hold = await acquire(table)
