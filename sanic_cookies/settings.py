@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Any, Literal, TypedDict
 
 from .codec import Codec, JSONCodec
@@ -136,7 +137,7 @@ def build(options: Options, name: object, defaults: Policy, auth: Mapping[str, A
     Raises:
         SessionConfigError: An option has the wrong type, or two contradict each other.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or iskeyword(name):
         raise SessionConfigError(f"session_name={name!r} must be a lower case identifier")
     given = {
         each: options.raw(each) for each in ("codec", "store_factory", "clock") if options.has(each)

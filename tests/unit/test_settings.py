@@ -167,6 +167,7 @@ def test_an_option_arrives_where_it_is_used(
         *(("store_factory", value) for value in ("SessionDict", dict, object(), Session)),
         *(("clock", value) for value in (None, 7.0, "now")),
         *(("session_name", value) for value in (None, 7, "", "Session", "a-b", "a b", "1a", "a\n")),
+        ("session_name", "class"),
     ],
 )
 def test_a_wrong_type_or_value_is_refused(option: str, value: Any) -> None:
