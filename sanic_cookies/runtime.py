@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
+from secrets import token_hex
 from typing import Any
 
 from .background import Background
@@ -22,6 +24,17 @@ security = logging.getLogger("sanic_cookies.security")
 Emit = Callable[..., None]
 
 
+def lease_tokens() -> Iterator[str]:
+    """Give a worker's lease tokens, each unlike all others of all workers.
+
+    Only stores ever see one, so none has to be hard to guess: they are counted, behind a random
+    name of the worker. Random bytes for each would ask the system for them in each block.
+    """
+    worker = token_hex(16)
+    for number in count():
+        yield f"{worker}-{number}"
+
+
 @dataclass(slots=True)
 class Runtime:
     """The parts that work together.
@@ -35,6 +48,7 @@ class Runtime:
         stats: What locks and stores have done so far.
         hub: Who wants to hear at once that a session has ended.
         meter: Told how long locks and stores take; None if nobody measures.
+        lease_tokens: The next one is nobody's yet.
     """
 
     settings: Settings
@@ -45,6 +59,7 @@ class Runtime:
     stats: Stats = field(default_factory=Stats)
     hub: Hub = field(default_factory=Hub)
     meter: Meter | None = None
+    lease_tokens: Iterator[str] = field(default_factory=lease_tokens)
 
 
 def welcome(runtime: Runtime, admission: Admission, user_key: str | None, route: str) -> None:

@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from secrets import token_hex
 
 from ..errors import SessionLockTimeout, SessionStoreError
 from ..interfaces.guard import Budget
@@ -174,8 +173,8 @@ class SessionLocker(SessionReader):
     async def _obtain(self, who: Credential, began: float) -> bool:
         """Take the lease and read; say whether it had to be waited for, since `began`."""
         settings, store = self._runtime.settings, self._store
-        # One token, made before the first try: whatever is retried, it is one lease.
-        lease = Lease(who.sid, token_hex(16))
+        # One token, taken before the first try: whatever is retried, it is one lease.
+        lease = Lease(who.sid, next(self._runtime.lease_tokens))
         claim = Claim(lease.token, settings.lease, who.secret_hash, self._exchange.label)
         budget, waited = self._budget, False
         budget.left -= settings.reserve

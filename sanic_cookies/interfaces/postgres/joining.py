@@ -82,7 +82,7 @@ class Joiner:
     def _begin_anew(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, and have nothing to do on it, whatever is left on the former.
 
-        Not asked for each request which loop runs: see `Timers`.
+        Not asked for each request which loop runs: see `Deadlines.loop`.
         """
         loop = self._loop = asyncio.get_running_loop()
         self._queue, self._lanes, self._watch = Queue(self.steps), [], None

@@ -91,7 +91,7 @@ class RedisServer:
     def _connected(self) -> Transport:
         """Return the way to the server for the running loop; nothing is sent yet."""
         wire, loop = self._wire, self._loop
-        # See `Timers.loop`: the loop is asked for only where the one of before runs no more.
+        # See `Deadlines.loop`: the loop is asked for only where the one of before runs no more.
         if wire is None or loop is None or not loop.is_running():
             if self._url is not None:
                 self._client = _client(self._url)
