@@ -63,6 +63,8 @@ class FreshLogins(LoadedUsers):
 
         Raises:
             LoginRequired: Nobody is logged in.
+            SessionUnavailable: `renew_every` has just replaced the token for another request of the
+                browser: nothing has changed, and with the newer cookie it goes well (503).
             SessionStoreError: The store failed.
             ResponseStarted: The response has begun, so no cookie can be set.
         """

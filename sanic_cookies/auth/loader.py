@@ -130,6 +130,9 @@ class LoadedUsers(JudgedUsers):
 
         Raises:
             LoginRequired: Nobody is logged in any more.
+            SessionUnavailable: `renew_every` has just replaced the token for another request of the
+                browser. After the change that ends the session at its next use; who calls
+                `confirm_login()` before the change is refused there.
             SessionConfigError: There is no `session_stamp`, or nobody asked for the user before.
             ResponseStarted: The response has begun, so no cookie can be set.
         """

@@ -294,10 +294,15 @@ class SessionDict(SessionEnding):
         Args:
             identity: The login's, changed.
             rotate: Give the session a new token, as for all that gains its user rights.
+
+        Raises:
+            SessionUnavailable: The token was renewed: who has the newer one may try again.
         """
         content = self._writing()
         if content is None or self._owner is None or content.identity is None:
             raise SessionNotLoaded
+        if rotate and self._muted:
+            raise self._overtaken()  # now, before the handler relies on it
         content.identity, self._rotate = identity, self._rotate or rotate
 
     def once_stored(

@@ -13,7 +13,14 @@ import logging
 from .. import content as contents
 from .. import expiry
 from ..content import Content, Identity
-from ..errors import ResponseStarted, SessionInterrupted, SessionLockLost, SessionTooLarge
+from ..errors import (
+    ResponseStarted,
+    SessionError,
+    SessionInterrupted,
+    SessionLockLost,
+    SessionTooLarge,
+    SessionUnavailable,
+)
 from .locker import SessionLocker
 from .plan import CREATE, NOTHING, SAVE, Plan, decide
 from .state import DEAD, LIVE
@@ -43,7 +50,7 @@ class SessionPlanner(SessionLocker):
         if act is not NOTHING and self._hold is not None and self._hold.lost:
             raise self._lost("lease or max_hold were over before the block ended")
         if act is None or (self._rotate and self._muted):
-            raise SessionInterrupted("the session ended, or its token was replaced, meanwhile")
+            raise self._overtaken()
         plan = Plan(
             act,
             span,
@@ -63,6 +70,16 @@ class SessionPlanner(SessionLocker):
             if changed:
                 self._require_storable(payload, content)
         return plan
+
+    def _overtaken(self) -> SessionError:
+        """Return why this request may not replace the token, or write: another one was faster.
+
+        A token that was renewed has not ended the session. Only one who comes with the newer one,
+        as the browser does from now on, may have the next: two that are live would be two owners.
+        """
+        if self._status is LIVE and self._muted:
+            return SessionUnavailable("the session has a newer token than the one that came")
+        return SessionInterrupted("the session ended, or its token was replaced, meanwhile")
 
     def _touch_due(self, span: expiry.Span, age: float) -> bool:
         """Say whether enough time has passed for the expiry to move."""

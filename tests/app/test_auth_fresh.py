@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from sanic_cookies import (
     fresh_login_required,
     login_required,
 )
+from sanic_cookies.errors import SessionUnavailable
 
 HTML = {"accept": "text/html"}
 RUN = "auth_session_run"
@@ -398,3 +400,42 @@ def test_what_is_neither_time_nor_handler(within: Any) -> None:
 def test_it_is_a_login_required() -> None:
     """Who catches `LoginRequired` catches this too."""
     assert issubclass(FreshLoginRequired, LoginRequired)
+
+
+# With a token that `renew_every` has just replaced.
+
+
+async def confirm_in_block(auth: AuthSession, request: Request) -> None:
+    async with request.ctx.auth_session as sess:
+        await auth.confirm_login(request)
+        request.app.ctx.reached = True
+        sess["n"] = 2
+
+
+async def rotate(auth: AuthSession, request: Request) -> None:
+    async with request.ctx.auth_session as sess:
+        sess["n"] = 2
+        sess.rotate()
+
+
+@pytest.mark.parametrize("act", [AuthSession.confirm_login, confirm_in_block, rotate])
+async def test_a_proof_with_a_renewed_token_may_be_tried_again(master: Any, act: Any) -> None:
+    """It is a 503 that changes nothing, and no 409: the session goes on, with the newer cookie."""
+    async with AuthLab(master, renew_every=0.01) as lab:
+        await lab.login("ann")
+        await asyncio.sleep(0.05)  # the store's own clock
+        late = await lab.thief()
+        await lab.write(n=1)
+        assert late.cookies != lab.browser.cookies
+
+        response = await lab.visit(lambda request: act(lab.auth, request), browser=late)
+        assert (response.status_code, set_cookies(response)) == (503, [])
+        assert response.headers["retry-after"] == "1"
+        assert type(lab.errors[-1]) is SessionUnavailable
+        assert not hasattr(lab.app.ctx, "reached")
+        assert await lab.data() == {"n": 1, "current_user": "ann"}
+
+        late.cookies = dict(lab.browser.cookies)  # which is what a browser has by now
+        await lab.do(lambda request: act(lab.auth, request), browser=late)
+        assert late.cookies != lab.browser.cookies
+        assert await lab.user(late) == "ann"

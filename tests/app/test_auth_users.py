@@ -717,6 +717,31 @@ async def test_refreshing_needs_a_cookie(users: Users) -> None:
         assert (await lab.browser.get("/late")).text == "refused"
 
 
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_a_change_with_a_renewed_token(master: Any, users: Users, confirms: bool) -> None:
+    """Who confirms first is refused before the change; else the session ends with the others."""
+
+    async def body(request: Request) -> None:
+        if confirms:
+            await lab.auth.confirm_login(request)
+        users.rows[1].password = "second"
+        await lab.auth.refresh_stamp(request)
+
+    async with stamped(users, master, renew_every=0.01) as lab:
+        await lab.login(1)
+        await asyncio.sleep(0.05)  # the store's own clock
+        late = await lab.thief()
+        await lab.write(n=1)
+        response = await lab.visit(body, browser=late)
+        assert (response.status_code, set_cookies(response)) == (503, [])
+        assert users.rows[1].password == ("first" if confirms else "second")
+        assert await lab.do(name_in_ctx) == ("ann" if confirms else None)
+        if confirms:
+            await lab.do(body)
+            assert users.rows[1].password == "second"
+            assert await lab.do(name_in_ctx) == "ann"
+
+
 async def test_former_stamps_may_still_be_good(users: Users) -> None:
     """With a list the newest is kept at login, and each in it is accepted."""
     secrets = ["old"]
