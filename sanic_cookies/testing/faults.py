@@ -61,10 +61,10 @@ class Faulty:
         self._released = asyncio.Event()
         for protocol in _PROTOCOLS:
             if isinstance(interface, protocol):
-                for name in vars(protocol):
+                for name, declared in vars(protocol).items():
                     if not name.startswith("_"):
                         # On the object, since protocols look for attributes there.
-                        setattr(self, name, self._passing(name))
+                        setattr(self, name, self._passing(name, declared))
 
     def __repr__(self) -> str:
         """Show what is inside."""
@@ -149,9 +149,10 @@ class Faulty:
         last = None if times is None else first + times - 1
         self._faults.setdefault(operation, []).append(_Fault(first, last, **what))
 
-    def _passing(self, name: str) -> Any:
+    def _passing(self, name: str, declared: Any) -> Any:
         method = getattr(self._inside, name)
-        if not asyncio.iscoroutinefunction(method):
+        # Not the interface's own: that may be a plain function which returns something to await.
+        if not asyncio.iscoroutinefunction(declared):
             return method
 
         async def passing(*args: Any, **options: Any) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sanic import Request, Sanic, json
@@ -17,6 +18,7 @@ from sanic_cookies import (
     AuthSession,
     InCookieEncrypted,
     InMemory,
+    Interface,
     Session,
     SessionConfigError,
     login_required,
@@ -145,6 +147,18 @@ async def test_failure_of_the_nth_call() -> None:
         assert (await browser.get("/count")).json() == 5
         assert faulty.calls["save"] == 5
         assert faulty.calls["create"] == 1
+
+
+AWAITED = "fetch create save touch delete acquire commit renew release turn records_of admit"
+
+
+async def test_each_call_can_fail(shared_master: Interface) -> None:
+    """However an interface makes what is awaited, a coroutine function or not."""
+    faulty = Faulty(shared_master)
+    for operation in filter(partial(hasattr, shared_master), AWAITED.split()):
+        faulty.fail(operation)
+        with pytest.raises(ConnectionError):
+            await getattr(faulty, operation)()
 
 
 async def test_lost_reply() -> None:
