@@ -26,6 +26,7 @@ from .errors import (
     SessionShapeMismatch,
     SessionStoreError,
     SessionTooLarge,
+    SessionUnavailable,
 )
 from .flash import flash, get_flashes
 from .interfaces import InMemory, Interface
@@ -67,6 +68,7 @@ __all__ = [
     "SessionShapeMismatch",
     "SessionStoreError",
     "SessionTooLarge",
+    "SessionUnavailable",
     "Typed",
     "flash",
     "fresh_login_required",

@@ -23,10 +23,10 @@ from sanic_cookies import (
     LoginRequired,
     ResponseStarted,
     SessionConfigError,
+    SessionUnavailable,
     fresh_login_required,
     login_required,
 )
-from sanic_cookies.errors import SessionUnavailable
 
 HTML = {"accept": "text/html"}
 RUN = "auth_session_run"

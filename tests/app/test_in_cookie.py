@@ -23,8 +23,8 @@ from sanic_cookies import (
     Session,
     SessionDict,
     SessionNotLoaded,
+    SessionUnavailable,
 )
-from sanic_cookies.errors import SessionUnavailable
 from stores import KEY
 from wire import ask
 

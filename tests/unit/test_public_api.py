@@ -45,6 +45,7 @@ NAMES = {
     "SessionShapeMismatch",
     "SessionStoreError",
     "SessionTooLarge",
+    "SessionUnavailable",
     "Typed",
     "flash",
     "get_flashes",
