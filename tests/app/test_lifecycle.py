@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -644,9 +645,9 @@ def _attributes(line: str) -> set[str]:
 async def lease_was_looked_after(sess: SessionDict) -> None:
     """Wait until the store was asked once more for a block's lease, where it has one."""
     hold = sess._hold
-    timer = None if hold is None else hold._renewal
-    if hold is not None and timer is not None:
-        await until(lambda: hold.lost or hold._renewal is not timer)
+    due = inf if hold is None else hold._due
+    if hold is not None and due < inf:
+        await until(lambda: hold.lost or hold._due not in (due, inf))
 
 
 @pytest.mark.parametrize("ends_itself", [False, True])
