@@ -48,6 +48,8 @@ class Runtime:
         stats: What locks and stores have done so far.
         hub: Who wants to hear at once that a session has ended.
         meter: Told how long locks and stores take; None if nobody measures.
+        saves_are_heard: Whether anybody wants to know of "saved", which most blocks end with; if
+            not, it is not even told.
         lease_tokens: The next one is nobody's yet.
     """
 
@@ -59,6 +61,7 @@ class Runtime:
     stats: Stats = field(default_factory=Stats)
     hub: Hub = field(default_factory=Hub)
     meter: Meter | None = None
+    saves_are_heard: bool = True
     lease_tokens: Iterator[str] = field(default_factory=lease_tokens)
 
 

@@ -281,7 +281,7 @@ class Session:
         """Make the parts anew, for a new event loop: locks and tasks belong to one loop."""
         settings, background = self.settings, Background()
         self._factory = settings.store_factory or SessionDict
-        if self._meter is not None or self._is_heard("loaded"):
+        if self._has_audience("loaded"):
             self._factory = telling(self._factory)
         master, *others = self._interfaces
         store = FanOut(
@@ -297,7 +297,15 @@ class Session:
         locks = LockTable(
             background.spawn, max_hold=settings.max_hold, renew_every=settings.lease / 3
         )
-        self._runtime = Runtime(settings, store, locks, background, self._emit, meter=self._meter)
+        self._runtime = Runtime(
+            settings,
+            store,
+            locks,
+            background,
+            self._emit,
+            meter=self._meter,
+            saves_are_heard=self._has_audience("saved"),
+        )
 
     def measure(self, meter: Meter) -> None:
         """Have a meter told how long locks and stores take; see `sanic_cookies.metrics`.
@@ -361,6 +369,10 @@ class Session:
         self.runtime.background.spawn(
             app.dispatch(SIGNALS[event], context=context, fail_not_found=False)
         )
+
+    def _has_audience(self, event: str) -> bool:
+        """Say whether an event has to be told, as far as can be said before the server starts."""
+        return self._meter is not None or self._is_heard(event)
 
     def _is_heard(self, event: str) -> bool:
         """Say whether somebody listens to an event, or to all of its group."""

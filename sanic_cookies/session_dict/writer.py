@@ -260,11 +260,12 @@ class SessionWriter(SessionPlanner):
         self._rotate = self._renew = False
         self._written = True
         self._send_cookie(plan)
-        emit = self._runtime.emit
-        emit(event, sid=record.sid, user_key=plan.user_key)
+        runtime = self._runtime
+        if event != "saved" or runtime.saves_are_heard:
+            runtime.emit(event, sid=record.sid, user_key=plan.user_key)
         if self._logged_in:  # it is a login from now on only
             self._logged_in = False
-            emit("login", sid=record.sid, user_key=plan.user_key)
+            runtime.emit("login", sid=record.sid, user_key=plan.user_key)
         if self._once_stored is not None:
             tell, self._once_stored, self._once_undone = self._once_stored, None, None
             tell()
