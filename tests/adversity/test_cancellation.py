@@ -180,19 +180,25 @@ class Unanswered:
     def __init__(self, interface: Interface) -> None:
         self._store = Faulty(interface)
         self.session = bare_session(self._store)
-        self.carried_out, self._late = asyncio.Event(), asyncio.Event()
+        self._carried_out, self._late = asyncio.Event(), asyncio.Event()
 
     async def begin(self, error: Exception | None = None) -> None:
         """Begin a session, whose next commit is answered late, or raises `error`."""
 
         async def unanswered() -> None:
-            self.carried_out.set()
+            self._carried_out.set()
             if error is not None:
                 raise error
             await self._late.wait()
 
         self.cookie = await begin(self.session, n=0)
         self._store._add("commit", 1, 1, after=unanswered)
+
+    async def carried_out(self) -> None:
+        """Wait until the commit is carried out; say what was asked of the store if it never is."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._carried_out.wait(), 30)
+        assert self._carried_out.is_set(), self._store.calls
 
     def request(self) -> SessionDict:
         return request_with(self.session, self.cookie)
@@ -225,7 +231,7 @@ async def test_who_comes_after_a_cancelled_write_gets_a_lease(interface: Interfa
     store = Unanswered(interface)
     await store.begin()
     first = store.set("a")
-    await store.carried_out.wait()
+    await store.carried_out()
     second = store.set("b")
     await store.queued(1)
     first.cancel()
@@ -241,7 +247,7 @@ async def test_a_cancelled_write_that_others_followed_is_no_lost_lock(
     store, elsewhere = Unanswered(interface), bare_session(interface)
     await store.begin()
     first = store.set("a")
-    await store.carried_out.wait()
+    await store.carried_out()
     async with request_with(elsewhere, store.cookie) as sess:
         sess["b"] = 1
     first.cancel()
@@ -257,7 +263,7 @@ async def test_a_cancelled_write_keeps_no_lease_for_who_has_left(interface: Inte
     store = Unanswered(interface)
     await store.begin()
     first, second = store.set("a", waiting=1), store.set("b")
-    await store.carried_out.wait()
+    await store.carried_out()
     for task in (second, first):
         task.cancel()
         await asyncio.wait([task])
@@ -290,7 +296,7 @@ async def test_who_catches_the_cancellation_can_enter_again(
             sess["b"] = 1
 
     task = asyncio.create_task(visit())
-    await store.carried_out.wait()
+    await store.carried_out()
     task.cancel()
     await step(5)
     store.answer()
@@ -316,7 +322,7 @@ async def test_who_comes_after_an_unanswered_save_reads_anew(
             await sess.save()
 
     first, second = asyncio.create_task(block()), store.set("b")
-    await store.carried_out.wait()
+    await store.carried_out()
     if cancelled:
         first.cancel()
     with pytest.raises(asyncio.CancelledError if cancelled else SessionStoreError):
