@@ -50,6 +50,17 @@ Traceback (most recent call last):
 AttributeError: 'str' object has no attribute 'get'
 Srv 0 2026-11-28 12:20:17 +0000 INFO: Worker complete [17764]
 """
+# And so did a worker, which asked a manager that was gone.
+GONE = f"""\
+{LATE}\
+Srv 0 2026-11-28 22:08:02 +0000 ERROR:
+Traceback (most recent call last):
+  File "sanic/worker/multiplexer.py", line 93, in set_serving
+    **self._state._state[self.name],
+      ~~~~~~~~~~~~~~~~~~^^^^^^^^^^^
+multiprocessing.managers.RemoteError:
+KeyError: '7fa5df5dd300'
+"""
 OF_OURS = UNAWARES.replace("_sync_states", "load")
 
 
@@ -60,17 +71,17 @@ def test_a_quiet_log_holds_no_complaint() -> None:
     assert complaints(f"INFO: Worker ready [8]\n{busy}\n") == []
 
 
-@pytest.mark.parametrize("log", [UNAWARES, LATE])
+@pytest.mark.parametrize("log", [UNAWARES, LATE, GONE])
 def test_sanic_taken_unawares_is_no_complaint(log: str) -> None:
     """Sanic's own race between a signal and its manager is known, and is not the program's."""
     assert complaints(log) == []
 
 
 def test_any_other_traceback_is_a_complaint() -> None:
-    """The same words with a traceback from elsewhere, or beside it, are shown."""
+    """The same words with a traceback from elsewhere, or after one, are shown."""
     error, traceback = OF_OURS.splitlines()[1], "Traceback (most recent call last):"
 
     assert complaints(OF_OURS) == [error, traceback]
-    assert complaints(f"{UNAWARES}WARNING: late\n") == ["WARNING: late"]
-    assert complaints(LATE.replace("_get_process_states", "load")) == [traceback]
-    assert complaints(f"{UNAWARES}{traceback}\nKeyError: 'sid'\n") == [traceback]
+    assert complaints(f"WARNING: early\n{UNAWARES}") == ["WARNING: early"]
+    assert complaints(f"{traceback}\nKeyError: 'sid'\n{UNAWARES}") == [traceback]
+    assert complaints(UNAWARES.replace("ERROR", "INFO")) == [traceback]
