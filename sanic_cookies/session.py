@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Unpack
 from sanic import Sanic
 from sanic.request import Request
 
+from .announcer import Announcer
 from .background import Background
 from .errors import SessionConfigError
 from .exchange import Exchange
 from .expiry import Policy
+from .hub import Hub
 from .interfaces.base import LivesInCookie, SupportsSweep
 from .interfaces.fan_out import FanOut
 from .interfaces.guard import Budget
@@ -25,7 +27,6 @@ from .session_dict import SessionDict
 from .session_dict.telling import telling
 from .settings import DAY, SessionOptions, Settings, build
 from .setup_checks import AnyInterface, checked_interface, cut_short, require_app, require_free
-from .signals import HEARD_AS, NEWS, SIGNALS
 from .token import is_sid
 from .wiring import Check, Wiring
 
@@ -279,9 +280,10 @@ class Session:
 
     def start(self) -> None:
         """Make the parts anew, for a new event loop: locks and tasks belong to one loop."""
-        settings, background = self.settings, Background()
+        settings, background, hub = self.settings, Background(), Hub()
+        announcer = Announcer(self._app, self.name, background, hub, self._meter)
         self._factory = settings.store_factory or SessionDict
-        if self._has_audience("loaded"):
+        if announcer.has_audience("loaded"):
             self._factory = telling(self._factory)
         master, *others = self._interfaces
         store = FanOut(
@@ -302,9 +304,10 @@ class Session:
             store,
             locks,
             background,
-            self._emit,
+            announcer.tell,
+            hub=hub,
             meter=self._meter,
-            saves_are_heard=self._has_audience("saved"),
+            saves_are_heard=announcer.has_audience("saved"),
         )
 
     def measure(self, meter: Meter) -> None:
@@ -349,38 +352,12 @@ class Session:
         await self.runtime.background.drain(timeout)
 
     def _interface_failed(self, label: str, is_master: bool) -> None:
-        stats = self.runtime.stats
+        runtime = self.runtime
         if is_master:
-            stats.store_failures += 1
+            runtime.stats.store_failures += 1
         else:
-            stats.interface_failures += 1
-        self._emit("interface_failed", interface=label, is_master=is_master)
-
-    def _emit(self, event: str, **context: Any) -> None:
-        """Tell the listeners of an event, after it has happened and outside of any lock."""
-        if event in NEWS:
-            self.runtime.hub.tell(context["sid"])
-        if self._meter is not None:
-            self._meter.happened(event)
-        app = self._app
-        if app is None or not self._is_heard(event):
-            return
-        context["session"] = self.name
-        self.runtime.background.spawn(
-            app.dispatch(SIGNALS[event], context=context, fail_not_found=False)
-        )
-
-    def _has_audience(self, event: str) -> bool:
-        """Say whether an event has to be told, as far as can be said before the server starts."""
-        return self._meter is not None or self._is_heard(event)
-
-    def _is_heard(self, event: str) -> bool:
-        """Say whether somebody listens to an event, or to all of its group."""
-        if self._app is None:
-            return False
-        own, whole = HEARD_AS[event]
-        listeners = self._app.signal_router.name_index
-        return own in listeners or whole in listeners
+            runtime.stats.interface_failures += 1
+        runtime.emit("interface_failed", interface=label, is_master=is_master)
 
     def _settings(self, config: Mapping[str, Any]) -> Settings:
         given = dict(self._given)

@@ -46,7 +46,7 @@ LAYERS = [
     ["interfaces"],
     ["options"],
     ["locks", "settings", "signals", "stats", "hub"],
-    ["runtime", "exchange"],
+    ["announcer", "runtime", "exchange"],
     ["request_class"],
     *([f"session_dict.{name}"] for name in ("unanswered", "state", "mapping", "lifetime")),
     *([f"session_dict.{name}"] for name in ("reader", "locker", "planner", "writer")),
@@ -92,6 +92,7 @@ FOREIGN = [
         *(
             "errors",
             "exchange",
+            "announcer",
             "request_class",
             "wiring",
             "setup_checks",

@@ -78,8 +78,9 @@ class FreshLogins(LoadedUsers):
             identity = replace(identity, confirmed=sess.age)
             sess.amend(identity)
             user_key = self.user_key(identity.user)
+            emit = self.runtime.emit
             self._begin_run(
-                request, identity, lambda: self._emit("confirmed", sid=sess.sid, user_key=user_key)
+                request, identity, lambda: emit("confirmed", sid=sess.sid, user_key=user_key)
             )
         self._show(request, identity, user)
 

@@ -117,7 +117,7 @@ class Gatekeeper(FreshLogins):
         identity = await sess.identity()
         user_key = None if identity is None else self.user_key(identity.user)
         context = {"route": request.name, "reason": reason}
-        self._emit("denied", sid=sess.sid, user_key=user_key, **context)
+        self.runtime.emit("denied", sid=sess.sid, user_key=user_key, **context)
 
     async def _before_handshake(self, request: Request) -> Any:
         return await before_handshake(self, request)

@@ -164,4 +164,4 @@ class JudgedUsers(UserSessions):
         await sess.end()
         security.warning("%s: session ended: %s sid=%s", self.name, reason, sid or "-")
         user_key = self.user_key(identity.user)
-        self._emit("revoked", sid=sid, user_key=user_key, reason=reason)
+        self.runtime.emit("revoked", sid=sid, user_key=user_key, reason=reason)

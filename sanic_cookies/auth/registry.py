@@ -197,7 +197,7 @@ class UserSessions(Session):
             runtime.store.delete(self.name, record.sid, self._new_budget())
         )
         if ended:
-            self._emit("revoked", sid=record.sid, user_key=record.user_key)
+            self.runtime.emit("revoked", sid=record.sid, user_key=record.user_key)
         return ended
 
     async def _sid_of(self, request: Request) -> str | None:

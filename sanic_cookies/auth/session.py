@@ -218,7 +218,7 @@ class AuthSession(Gatekeeper):
             return
         sid = sess.sid
         if await sess.end() and identity is not None:
-            self._emit("logout", sid=sid, user_key=self.user_key(identity.user))
+            self.runtime.emit("logout", sid=sid, user_key=self.user_key(identity.user))
         self._show(request, None, None)
         self._send_run(request, "")
         sess.exchange.forget_site_data(self.settings.cookie, types)
