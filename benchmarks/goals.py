@@ -51,6 +51,30 @@ class Judged(NamedTuple):
     value: float
     floor: float | None = None
 
+    @property
+    def reached(self) -> bool:
+        """Whether the value is good enough."""
+        return self.goal.reached(self.value)
+
+    @property
+    def room(self) -> float | None:
+        """How much of what is done beyond the floor the bound has place for; 1 is all of it.
+
+        None where there is no floor; 0 where the floor itself misses the bound.
+        """
+        if self.floor is None:
+            return None
+        if not self.goal.reached(self.floor):
+            return 0.0
+        if self.reached:
+            return 1.0
+        ours, least, most = map(self._cost, (self.value, self.floor, self.goal.bound))
+        return (most - least) / (ours - least)
+
+    def _cost(self, value: float) -> float:
+        """Return a figure that grows with what a request costs; of a rate that is its inverse."""
+        return 1 / value if self.goal.at_least else value
+
 
 def _of_bare(path: str) -> Formula:
     return lambda results, key: route(results, key, path).of_bare

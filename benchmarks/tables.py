@@ -24,7 +24,7 @@ HEAD = (
     "one session, 32 at once: increments/s",
     "lost",
 )
-GOALS = ("Goal", "Bound", "Measured", "Floor", "Reached")
+GOALS = ("Goal", "Bound", "Measured", "Floor", "Room", "Reached")
 NONE = "-"
 
 
@@ -77,14 +77,23 @@ def goals(judged: Sequence[Judged]) -> list[list[str]]:
     """Return a row for each goal, as GOALS says."""
     return [
         [
-            goal.text,
-            f"{'>=' if goal.at_least else '<='} {goal.bound:g}",
-            f"{value:.3g}",
-            NONE if floor is None else f"{floor:.3g}",
-            "yes" if goal.reached(value) else "no",
+            each.goal.text,
+            f"{'>=' if each.goal.at_least else '<='} {each.goal.bound:g}",
+            f"{each.value:.3g}",
+            NONE if each.floor is None else f"{each.floor:.3g}",
+            _room(each),
+            "yes" if each.reached else "no",
         ]
-        for goal, value, floor in judged
+        for each in judged
     ]
+
+
+def _room(judged: Judged) -> str:
+    """Say for a goal that is missed how much more than the floor there is place for."""
+    room = judged.room
+    if room is None or judged.reached:
+        return NONE
+    return f"{room:.0%}" if room else "none"
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

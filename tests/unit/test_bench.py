@@ -19,7 +19,7 @@ from bench_run import BARE, a_run, latencies, samples
 from benchmarks import chart, parts, publish, servers, tables
 from benchmarks.capacity import Site, advice, constants, need
 from benchmarks.figures import bare_us, busiest, doubt, hot, lost, measured, route, typical_doubt
-from benchmarks.goals import GOALS, applicable, of_growth, of_hot
+from benchmarks.goals import GOALS, Goal, Judged, applicable, of_growth, of_hot
 from benchmarks.growth import lines as growth_lines
 from benchmarks.hot import outcome
 from benchmarks.instructions import measured as between_marks
@@ -141,10 +141,32 @@ def test_a_run_without_the_least_has_no_floor() -> None:
     )
 
     assert {row[2] for row in old.values()} == {tables.NONE}
-    assert new["Redis, locked write: of bare"] == [">= 0.53", "0.5", "0.7", "no"]
-    assert {text: [*row[:2], row[3]] for text, row in old.items()} == {
-        text: [*row[:2], row[3]] for text, row in new.items()
+    assert new["Redis, locked write: of bare"] == [">= 0.53", "0.5", "0.7", "80%", "no"]
+    assert {text: [*row[:2], row[4]] for text, row in old.items()} == {
+        text: [*row[:2], row[4]] for text, row in new.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("bound", "at_least", "value", "floor", "room"),
+    [
+        (0.5, True, 0.25, 0.8, (2 - 1.25) / (4 - 1.25)),  # twice as fast would do
+        (0.5, True, 0.6, 0.8, 1.0),
+        (0.5, True, 0.25, 0.4, 0.0),
+        (0.4, False, 0.8, 0.2, 1 / 3),
+        (0.4, False, 0.5, 0.6, 0.0),
+        (0.4, False, 0.5, None, None),
+    ],
+)
+def test_a_missed_goal_says_how_near_it_is(
+    bound: float, at_least: bool, value: float, floor: float | None, room: float | None
+) -> None:
+    """Counted in what a request costs: the part of all beyond the floor that may stay."""
+    goal = Goal("a figure", bound, at_least, (), lambda *_: value)
+
+    assert Judged(goal, value, floor).room == pytest.approx(room)
+    cell = tables.goals([Judged(goal, value, floor)])[0][4]
+    assert cell == {None: "-", 0.0: "none", 1.0: "-"}.get(room, f"{room or 0:.0%}")
 
 
 def test_the_least_is_in_the_tables_only() -> None:
@@ -517,7 +539,7 @@ def test_growth_and_contention_are_judged_too() -> None:
     }
     redis = {"read": {"1000": 50.0, "1000000": 60.0}, "write": {"1000": 50.0, "1000000": 50.0}}
     growth = {"stores": {"memory": memory, "redis": {**redis, "bytes": {}}}}
-    found = [(goal.reached(value), value) for goal, value, _ in of_growth(growth, run)]
+    found = [(each.reached, each.value) for each in of_growth(growth, run)]
 
     assert [value for _, value in found] == pytest.approx([166 / 165, 1.0, 1.2, 1.0, 300, 701, 1.5])
     assert [reached for reached, _ in found] == [True, True, False, True, True, False, False]
@@ -529,9 +551,7 @@ def test_growth_and_contention_are_judged_too() -> None:
     hot |= {"ours-postgres": one(1_100, 40), "postgres-lock": one(1_000, 30)}
     judged = of_hot({"hot": hot})
 
-    assert [goal.reached(value) for goal, value, _ in judged] == [
-        *(True, True, True, False, False, True)
-    ]
+    assert [each.reached for each in judged] == [*(True, True, True, False, False, True)]
     assert {floor for _, _, floor in judged} == {None}
     least = {"floor-redis": one(3_000, 40), "floor-postgres": one(900, 60)}
     with_least = of_hot({"hot": hot | least})
