@@ -612,6 +612,24 @@ async def test_versions_are_remembered_as_long_as_a_former_copy_may_live() -> No
     assert await judged(store, oldest, token) == "refused"
 
 
+async def test_an_end_is_remembered_as_long_as_any_version_may_live() -> None:
+    """Whichever version is ended, no older or newer one that lasts longer opens afterwards."""
+    for ttls in ((3600, 10), (10, 3600)):
+        for ended in (0, 1):
+            clock, token = Clock(), Token.generate()
+            store = versioned(clock)
+            first = await sealed(store, a_draft(token, ttl=ttls[0]))
+            bound = bind(store, first)
+            newer = a_draft(token, version=2, ttl=ttls[1], grace=15.0)
+            assert await bound.save(newer) is Outcome.SAVED
+            assert bound.value
+            values = (first, bound.value)
+            assert await bind(store, values[ended]).delete("session", token.sid)
+            clock.forward(3500)
+
+            assert [await judged(store, each, token) for each in values] == ["refused"] * 2
+
+
 async def test_a_lost_memory_takes_cookies_for_what_they_say() -> None:
     """Revocations that were wiped log nobody out; the next write begins them anew."""
     clock, token = Clock(), Token.generate()

@@ -234,11 +234,14 @@ class RevocableCookie(InOneCookie):
         # Sealed first: what is too large must not have made the cookie that came an older one.
         before, record = (self._record, self.value), self._live(draft.name, draft.sid)
         outcome = await super().save(draft)
-        if record is None or outcome is not Outcome.SAVED:
+        written = self._record
+        if record is None or written is None or outcome is not Outcome.SAVED:
             return outcome
         moved: Outcome | None = None
         try:
-            moved = await self._revocations.advance(record, draft, _longest(record))
+            # As long as both may live: who ends the former one in its grace ends this one, too.
+            ttl = max(_longest(record), _longest(written))
+            moved = await self._revocations.advance(record, draft, ttl)
         finally:
             if moved is not Outcome.SAVED:
                 self._record, self.value = before

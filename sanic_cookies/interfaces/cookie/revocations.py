@@ -34,10 +34,9 @@ class Revocations:
 
         A former one is shown as a store shows a record to a replaced token.
         """
-        newest = await self._interface.fetch(record.name, record.sid)
+        newest = await self._newest(record)
         if newest is None:
             return record
-        self._left = newest.expires_at - newest.now
         if newest.version < record.version:
             return record
         if newest.is_tombstone and not record.is_tombstone:
@@ -54,7 +53,7 @@ class Revocations:
         Args:
             record: What the cookie that came holds.
             draft: What is to be written.
-            ttl: Seconds that copies of `record` may live.
+            ttl: Seconds that copies of `record`, and of what is written, may live.
 
         Returns:
             `SAVED`; `STALE` if another version is the newest; `GONE` if the session has ended.
@@ -72,12 +71,20 @@ class Revocations:
         return outcome
 
     async def end(self, record: Record, ttl: float) -> None:
-        """Remember for `ttl` seconds that the session has ended."""
-        tombstone = Draft.tombstone(record.name, record.sid, ttl)
+        """Remember for `ttl` seconds that the session has ended; longer for longer-lived copies."""
+        await self._newest(record)  # not the one that is ended, perhaps: it may live longer
+        tombstone = Draft.tombstone(record.name, record.sid, max(ttl, self._left))
         if await self._interface.save(tombstone) is not Outcome.GONE:
             return
         if not await self._interface.create(tombstone):
             await self._interface.save(tombstone)  # somebody else has made it meanwhile
+
+    async def _newest(self, record: Record) -> Record | None:
+        """Return what is remembered of a session, and know for how long."""
+        newest = await self._interface.fetch(record.name, record.sid)
+        if newest is not None:
+            self._left = newest.expires_at - newest.now
+        return newest
 
 
 def _former(record: Record, grace: float = 0.0, *, reads: bool = False) -> Record:
