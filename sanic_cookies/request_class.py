@@ -97,7 +97,10 @@ class _WithSessions(Request):
             if others:
                 # A cache or a log among them is to see whose page this is.
                 exchange.write_to(response)
-        response = await super().respond(response)
+        response, stream = await super().respond(response), self.stream
+        if stream is not None and getattr(response, "stream", stream) is not stream:
+            # Another request was answered with this very object meanwhile: it would go there.
+            response = stream.respond(response)
         # After all middlewares, so that one which answers itself cannot lose the cookies.
         if hasattr(response, "headers"):
             exchange.write_to(response)

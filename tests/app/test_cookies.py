@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -373,6 +374,46 @@ async def test_a_shared_response_object_leaks_nothing(extended: bool) -> None:
         assert len(first.set_cookies) == len(second.set_cookies) == 1
         assert first.set_cookies != second.set_cookies
         assert third.set_cookies == fourth.set_cookies == []
+
+
+@pytest.mark.parametrize("goes_first", ["early", "late", "stranger"])
+async def test_a_response_object_shared_by_requests_at_once(goes_first: str) -> None:
+    """Answers that wait in a middleware at the same time go each to whom it is for."""
+    app, shared = make_app(), text("shared")
+    Session(app)
+    people = ("early", "late", "stranger")
+    here, go = ({each: asyncio.Event() for each in people} for _ in range(2))
+    sids = {}
+
+    @app.get("/<who:str>")
+    async def index(request: Request, who: str) -> Any:
+        if who != "stranger":
+            async with request.ctx.session as sess:
+                sess["who"] = who
+            sids[who] = sess.sid
+        return shared
+
+    @app.on_response
+    async def pause(request: Request, response: Any) -> None:
+        who = request.match_info["who"]
+        here[who].set()
+        await go[who].wait()
+
+    async with serve(app) as url, asyncio.timeout(30):
+        asked = {}
+        for each in people:
+            asked[each] = asyncio.create_task(ask(url, f"/{each}"))
+            await here[each].wait()
+        replies = {}
+        for each in sorted(people, key=lambda each: each != goes_first):
+            go[each].set()
+            replies[each] = await asked[each]
+
+    assert [reply.status for reply in replies.values()] == [200] * 3
+    assert replies["stranger"].set_cookies == []
+    for each, sid in sids.items():
+        (line,) = replies[each].set_cookies
+        assert sid in line
 
 
 # Cookies and headers of the application's own.
