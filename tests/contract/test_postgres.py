@@ -25,6 +25,7 @@ from sanic_cookies.testing import (
     new_claim,
     new_draft,
 )
+from sanic_cookies.testing.news import listener
 from sanic_cookies.token import Token
 from stores import connected, opened, postgres, table
 
@@ -350,6 +351,19 @@ async def test_given_pool_stays_open(database_url: str, name: str) -> None:
             await interface.create(new_draft())
 
         assert await pool.fetchval(f"SELECT count(*) FROM {name}") == 1
+
+
+async def test_who_listens_is_connected_as_all_are(
+    database: Connection, database_url: str, name: str
+) -> None:
+    """What is said of connections, as of TLS and password, holds for the one that listens, too."""
+    said = {"server_settings": {"application_name": name}}
+    async with postgres(database_url, name, max_size=3, **said) as interface:
+        await listener(interface)
+        query = "SELECT application_name FROM pg_stat_activity WHERE query LIKE $1"
+        listening = await database.fetch(query, f"LISTEN %cookies_news_{name}%")
+
+    assert [row[0] for row in listening] == [name]
 
 
 async def test_repr_hides_the_password() -> None:

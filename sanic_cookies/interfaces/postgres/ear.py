@@ -10,7 +10,7 @@ from typing import Any
 from ..ear import Ear
 from ..news import News
 from ..wakeups import Wakeups
-from .pool import AWAY, CUT, connect_alone
+from .pool import AWAY, CUT, Pool
 
 
 class PostgresEar(Ear):
@@ -18,22 +18,22 @@ class PostgresEar(Ear):
 
     away = (*AWAY, *CUT)
 
-    def __init__(self, url: str, wakeups: Wakeups, news: News, table: str) -> None:
+    def __init__(self, pool: Pool, wakeups: Wakeups, news: News, table: str) -> None:
         """See `Ear`.
 
         Args:
-            url: Where to connect.
+            pool: Makes the connection.
             wakeups: Told of leases that are handed to this process.
             news: Told of sessions that end or change their token.
             table: The table whose news are wanted.
         """
         super().__init__(wakeups, news)
-        self._url = url
+        self._pool = pool
         self._news_channel = f"cookies_news_{table}"  # as in the statements that tell
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Any]:
-        line = await connect_alone(self._url)
+        line = await self._pool.connect_alone()
         try:
             await line.add_listener(f"sanic_cookies_{self._wakeups.process}", self._woken)
             yield line

@@ -63,7 +63,8 @@ class AsyncPG(PostgresTable):
             pool: `postgresql://` URL, an `asyncpg.Pool`, or a Gino engine.
             table: The table's name.
             sweep_every: Seconds between two clean-ups of expired rows; 0 for none.
-            pool_options: For `asyncpg.create_pool`, with a URL only; behind a transaction pooler
+            pool_options: For `asyncpg.create_pool`, with a URL only; what is said of connections
+                (`ssl`, `password`) holds for the one that listens, too. Behind a transaction pooler
                 give `statement_cache_size=0`.
 
         Raises:
@@ -75,7 +76,7 @@ class AsyncPG(PostgresTable):
         # A pool that was given may lie behind a transaction pooler, and who gives this option does:
         # there LISTEN is heard by nobody.
         if self._pool.url is not None and pool_options.get("statement_cache_size") != 0:
-            self._ear = PostgresEar(self._pool.url, self._wakeups, self._news, table)
+            self._ear = PostgresEar(self._pool, self._wakeups, self._news, table)
         self._joiner = Joiner(
             self._pool,
             {

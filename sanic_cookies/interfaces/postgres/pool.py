@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SessionConfigError
@@ -42,9 +43,8 @@ CUT = (
 )
 
 
-async def connect_alone(url: str) -> Any:
-    """Return a connection that belongs to no pool."""
-    return await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+# What says how a pool is kept, and not how its connections are made.
+_OF_POOLS = set(signature(asyncpg.create_pool).parameters) - {"connection_class", "record_class"}
 
 
 class Pool:
@@ -113,6 +113,12 @@ class Pool:
             return await self._ask_once(pool, method, statement, args)
         except CUT:
             return await self._ask_once(pool, method, statement, args)
+
+    async def connect_alone(self) -> Any:
+        """Return a connection beside those of the pool, made as they are: TLS, password and all."""
+        connect = self._options.get("connect") or asyncpg.connect
+        chosen = {name: self._options[name] for name in self._options if name not in _OF_POOLS}
+        return await connect(self.url, **{"timeout": CONNECT_SECONDS} | chosen)
 
     async def take(self) -> Any:
         """Return a connection, to be handed back with `give_back`.
