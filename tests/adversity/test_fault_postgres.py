@@ -19,8 +19,9 @@ from faults import TABLE, PostgresSite, refused
 from lab import Lab
 from proxy import ToxicProxy
 from sanic_cookies import AsyncPG, SessionDict
-from sanic_cookies.record import Claim, Draft, Granted, Outcome
+from sanic_cookies.record import Claim, Draft, Granted, Limit, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
+from sanic_cookies.testing.news import listener
 from servers import PostgresServer
 from stores import opened
 
@@ -113,6 +114,37 @@ async def test_no_transaction_waits_for_a_handler(site: PostgresSite) -> None:
             assert await lab.stored() == {"n": 2}
     finally:
         await site.admin.execute("ALTER ROLE app RESET idle_in_transaction_session_timeout")
+
+
+@asynccontextmanager
+async def guest(site: PostgresSite) -> AsyncIterator[str]:
+    """Give the URL of a user who may read and write the rows of the table, and no more."""
+    await site.admin.execute("CREATE ROLE guest LOGIN")
+    await site.admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO guest")
+    try:
+        yield site.url.replace("//app@", "//guest@")
+    finally:
+        await site.admin.execute("DROP OWNED BY guest; DROP ROLE guest")
+
+
+async def test_user_with_the_least_rights(site: PostgresSite) -> None:
+    """Who may read and write rows, and make no table, has all that sessions need."""
+    async with guest(site) as url, opened(AsyncPG(url, table=TABLE, sweep_every=0)) as interface:
+        await interface.create_table()  # as each worker may, whoever has made it
+        first, second = new_draft(user_key="ann"), new_draft(user_key="ann")
+        hearing = await listener(interface, first.name)
+        assert await interface.create(first)
+        claim = new_claim(first)
+        assert isinstance(await interface.acquire(first.name, first.sid, claim), Granted)
+        write = following(first, user_key="ann")
+        assert await interface.commit(write, claim.token, release=True) is Outcome.SAVED
+        assert (await interface.admit(second, None, Limit(1, evict=True))).ended == (first.sid,)
+        assert await hearing.next() == first.sid
+        assert await interface.touch(second.name, second.sid, 1, 600.0)
+        assert [each.sid async for each in interface.records()] == [second.sid]
+        assert (await interface.census()).sessions == 1
+        assert await interface.sweep() == 0
+        assert await interface.delete(second.name, second.sid)
 
 
 async def test_a_pool_that_others_hold(site: PostgresSite) -> None:

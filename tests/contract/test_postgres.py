@@ -109,6 +109,16 @@ async def test_the_table_is_made_by_all_at_once(
             assert await stores[0].create(draft)
 
 
+async def test_a_table_that_is_there_keeps_nobody_waiting(
+    interface: AsyncPG, database: Connection, name: str
+) -> None:
+    """Workers that start wait for no transaction that writes, and so nobody waits for them."""
+    await interface.create(new_draft())
+    async with database.transaction(), asyncio.timeout(10):
+        await database.execute(f"UPDATE {name} SET version = version + 1")
+        await interface.create_table()
+
+
 @pytest.mark.parametrize(
     "bad",
     ["", "Sessions", "1st", "a b", 'a"b', "a;b", "a.b", "s" * 49, "sessions\n", "séance"],
@@ -194,6 +204,27 @@ async def test_upgrade_keeps_the_rows(database: Connection, name: str, database_
     for row in rows:
         assert row["expires_at"] == LATER.replace(tzinfo=UTC)
         assert row["created_at"] == (LATER - timedelta(1)).replace(tzinfo=UTC)
+
+
+async def test_upgrade_finds_the_table_where_statements_do(
+    database: Connection, database_url: str
+) -> None:
+    """A table that is not in the first schema of the path is upgraded like any."""
+    async with table(database) as name:
+        await make_old_table(database, name)
+        await database.execute(f"CREATE SCHEMA first_{name}")
+        path = {"server_settings": {"search_path": f"first_{name}, public"}}
+        draft = new_draft()
+        try:
+            async with opened(AsyncPG(database_url, table=name, **path)) as store:
+                await store.upgrade_table()
+                assert await store.create(draft)
+                record = await store.fetch(draft.name, draft.sid)
+        finally:
+            await database.execute(f"DROP SCHEMA first_{name}")
+
+    assert record is not None
+    assert record.payload == draft.payload
 
 
 @pytest.mark.parametrize("session_name", ["", "session"])

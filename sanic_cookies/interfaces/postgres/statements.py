@@ -13,7 +13,7 @@ _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _STEPS = (
     *("fetch", "acquire", "commit", "release"),
     *("create", "renew", "touch", "delete", "sweep", "records_of", "lock_user", "lock_sessions"),
-    *("page", "census", "expired"),
+    *("page", "census", "expired", "is_made"),
 )
 
 

@@ -49,10 +49,13 @@ class PostgresTable:
     async def create_table(self) -> None:
         """Make the table and its indexes unless they are there; workers may all do so at once.
 
+        Where they are there, that takes no right but to look, and nobody waits.
+
         Raises:
             asyncpg.PostgresError: The server refuses it; OSError if there is none.
         """
-        await self._change_table("create_table")
+        if not (await self._row("is_made"))[0]:
+            await self._change_table("create_table")
 
     async def upgrade_table(self) -> None:
         """Turn a table of the older library, made by hand, into ours; its rows are kept.

@@ -6,8 +6,8 @@ DECLARE
     key_name text;
 BEGIN
     FOR column_type, key_name IN
-        SELECT data_type, column_name FROM information_schema.columns
-        WHERE table_schema = current_schema() AND table_name = '{table}'
+        SELECT format_type(atttypid, NULL), attname FROM pg_attribute
+        WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
     LOOP
         IF column_type = 'timestamp without time zone' THEN
             EXECUTE format('ALTER TABLE {table} ALTER COLUMN %I TYPE timestamptz '
