@@ -171,10 +171,12 @@ class Wiring:
         handler: Any = self.app.error_handler
         try:
             response = handler.response(request, error)
-            return await response if isawaitable(response) else response
+            response = await response if isawaitable(response) else response
         except Exception:  # the application's own handler failed; Sanic would swallow that too
             logger.exception("an exception handler failed on %s", type(error).__name__)
-            return handler.default(request, error)
+            response = None
+        # Of nothing Sanic would make an empty answer that says 200.
+        return handler.default(request, error) if response is None else response
 
     async def _warn_of_workers(self, app: Sanic[Any, Any]) -> None:
         if app.state.workers < 2:

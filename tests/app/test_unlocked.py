@@ -380,3 +380,21 @@ async def test_the_applications_own_handler_answers() -> None:
         response = await browser.get("/")
 
         assert (response.status_code, response.text) == (507, "SessionNotSerializable")
+
+
+async def test_a_handler_of_the_application_that_only_looks() -> None:
+    """An exception handler that returns nothing does not turn a failed save into a success."""
+    app = make_app()
+    Session(app, warn_lock=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        request.ctx.session["n"] = object()
+        return text("saved!")
+
+    @app.exception(Exception)
+    async def look(request: Request, error: Exception) -> None:
+        pass
+
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/")).status_code == 500
