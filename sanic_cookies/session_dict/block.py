@@ -154,7 +154,7 @@ class SessionDict(SessionEnding):
                 self._status = NEW
         if changes:
             if changes.ended:
-                self.destroy()
+                self._destroy()
             changes.apply(self._content)
             self._rotate, self._renew = changes.rotate, changes.life_set
 

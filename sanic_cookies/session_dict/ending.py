@@ -33,8 +33,17 @@ class SessionEnding(SessionWriter):
         """End this session: record deleted, cookie removed; a later write begins a new one.
 
         Acts when the block ends, or with the response.
+
+        Raises:
+            ResponseStarted: The response has begun, and there is no block.
         """
         self._look()
+        self._require_close()
+        self._destroy()
+
+    flush = destroy
+
+    def _destroy(self) -> None:
         self._exchange.unsettled = True
         if self._status is LIVE and self._record is not None:
             self._undestroyed = self._savepoint()
@@ -46,8 +55,6 @@ class SessionEnding(SessionWriter):
         self._forget(NEW)
         self._content, self._blind, self._unlocked = Content(), None, None
         self._credential, self._located = None, True
-
-    flush = destroy
 
     async def end(self) -> bool:
         """End this session now, without waiting for its lock; True if there was one.

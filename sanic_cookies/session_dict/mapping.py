@@ -184,8 +184,12 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         """Give the session a new token, same data; call it whenever its user gains rights.
 
         The former token is dead as soon as the block has ended (OWASP ASVS 5.0, 7.2.4).
+
+        Raises:
+            ResponseStarted: No cookie can be set any more; in a block that says so as it ends.
         """
         self._look()
+        self._require_close()
         if self._owner is None:
             self._marks().rotate = True
         else:
@@ -265,10 +269,13 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
         if self._content is not None and self._owner is not None:
             return self._content
         self._use_unlocked()
-        if self._owner is None and self._exchange.begun:
-            # Nothing comes after the response that could save it.
-            raise ResponseStarted("a plain write is saved with the response; use 'async with'")
+        self._require_close()
         return None if self._blind is not None or self._is_passing else self._known()
+
+    def _require_close(self) -> None:
+        """Refuse what would be done with the response: nothing comes after it that could do it."""
+        if self._owner is None and self._exchange.begun:
+            raise ResponseStarted("outside of a block this goes with the response; use 'async with'")
 
     @property
     def _is_passing(self) -> bool:

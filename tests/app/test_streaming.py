@@ -100,6 +100,39 @@ async def test_a_session_in_a_cookie_cannot_be_written(master: Any) -> None:
         assert await lab.stored() == {"n": 1}
 
 
+@pytest.mark.parametrize("order", ["destroy", "flush", "reset", "rotate"])
+@pytest.mark.parametrize("folder", ["/", "/lazy/"])
+async def test_a_plain_order_is_refused(order: str, folder: str) -> None:
+    """What a plain call asks for would happen with the response: nobody is told that it will."""
+
+    async def body(sess: SessionDict) -> None:
+        with pytest.raises(ResponseStarted):
+            getattr(sess, order)()
+        assert dict(await sess.peek()) == {"n": 1}
+        async with sess:
+            sess["n"] += 1
+
+    async with Lab(warn_lock=False) as lab:
+        await lab.put(n=1)
+        await lab.do(streamed(body), folder=folder)
+
+        assert await lab.stored() == {"n": 2}
+
+
+async def test_a_session_can_be_ended(shared_master: Any) -> None:
+    """In a block it ends after the response has begun, too; its cookie opens nothing."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess.destroy()
+
+    async with Lab(shared_master) as lab:
+        await lab.put(n=1)
+        await lab.do(streamed(body))
+
+        assert await lab.stored() == {}
+
+
 async def test_a_plain_write_is_refused() -> None:
     """Nothing comes after the response that could save an unlocked write: `ResponseStarted`."""
 
