@@ -275,7 +275,7 @@ class SessionMapping(SessionState, MutableMapping[str, Any]):
     def _require_close(self) -> None:
         """Refuse what would be done with the response: nothing comes after it that could do it."""
         if self._owner is None and self._exchange.begun:
-            raise ResponseStarted("outside of a block this goes with the response; use 'async with'")
+            raise ResponseStarted("this is done with the response; use 'async with'")
 
     @property
     def _is_passing(self) -> bool:
