@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from fault_lab import SLACK, check_refusal, count, nothing, peek, recovered
-from faults import TABLE, PostgresSite, refused
+from faults import TABLE, TERMINATE, PostgresSite, refused
 from lab import Lab
 from proxy import ToxicProxy
 from sanic_cookies import AsyncPG, SessionDict
@@ -255,6 +255,26 @@ async def test_a_table_that_is_altered_while_in_use(site: PostgresSite) -> None:
             await site.admin.execute(change)
             assert (await lab.visit(count)).status_code == 200, change
         assert await lab.stored() == {"n": 5}
+
+
+@pytest.mark.parametrize("crowd", [1, 20])
+async def test_a_server_that_takes_no_writes_any_more_is_left(
+    site: PostgresSite, crowd: int
+) -> None:
+    """Connections to what has become a standby are replaced: others may lead to what has not."""
+    async with Lab(site.master(), max_waiters=crowd) as lab:
+        await lab.put(n=0)
+        await site.admin.execute("ALTER ROLE app SET default_transaction_read_only = on")
+        try:
+            await site.admin.execute(TERMINATE)
+            refused = await asyncio.gather(*(lab.visit(count) for _ in range(crowd)))
+        finally:
+            # Who connects from now on comes to a server that takes writes.
+            await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
+        assert {each.status_code for each in refused} == {503}
+        await recovered(lab)
+        for _ in range(20):
+            assert (await lab.visit(count)).status_code == 200
 
 
 async def test_started_before_a_pooler_that_waits(database_url: str) -> None:

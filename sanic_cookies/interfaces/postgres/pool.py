@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from inspect import signature
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SessionConfigError
@@ -42,6 +44,10 @@ CUT = (
     ConnectionError,
 )
 
+# The server takes no writes, or none any more: another connection may lead to the one that does, by
+# a name or a list of hosts. If none does, not every statement has to find that out.
+READ_ONLY = asyncpg.ReadOnlySQLTransactionError
+_STAY_SECONDS = 1.0
 
 # What says how a pool is kept, and not how its connections are made.
 _OF_POOLS = set(signature(asyncpg.create_pool).parameters) - {"connection_class", "record_class"}
@@ -68,6 +74,7 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._releases: set[asyncio.Task[None]] = set()
+        self._left_at = -inf
 
     @property
     def size(self) -> int:
@@ -106,13 +113,17 @@ class Pool:
     async def ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
         """Run a statement by `fetchrow`, `fetch` or `execute`, on any connection.
 
-        It must be one that may be repeated: after a cut, a lost reply included, it is, once.
+        It must be one that may be repeated: after a cut, a lost reply included, it is, once, and
+        where a server takes no writes.
         """
         pool = await self.connected()
         try:
             return await self._ask_once(pool, method, statement, args)
         except CUT:
-            return await self._ask_once(pool, method, statement, args)
+            pass
+        except READ_ONLY:
+            await self._leave(pool)
+        return await self._ask_once(pool, method, statement, args)
 
     async def connect_alone(self) -> Any:
         """Return a connection beside those of the pool, made as they are: TLS, password and all."""
@@ -175,6 +186,13 @@ class Pool:
             raise
         await pool.release(connection)
         return answer
+
+    async def _leave(self, pool: Any) -> None:
+        """Have each connection of a pool of our own replaced before it is used again."""
+        now = time.monotonic()
+        if self.is_own and now - self._left_at >= _STAY_SECONDS:
+            self._left_at = now
+            await pool.expire_connections()
 
     def _is_of_this_loop(self) -> bool:
         return self._loop is asyncio.get_running_loop()
