@@ -7,6 +7,9 @@ import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from sanic.application.constants import ServerStage
+from sanic.application.state import ApplicationServerInfo
+
 from .logins import login_as
 
 try:
@@ -39,6 +42,10 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
     if server is None:
         raise RuntimeError("Sanic gave no server")
     await server.startup()
+    # Sanic's `create_server()` does not say so; and until somebody does, `app.loop` raises, and
+    # `app.add_task()` puts off what it is given to a start that is over.
+    serving = ApplicationServerInfo(settings={}, stage=ServerStage.SERVING, server=server)
+    app.state.server_info.append(serving)
     await server.before_start()
     await server.after_start()
     try:
@@ -49,7 +56,9 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
         await server.wait_closed()
         for connection in list(server.connections):
             connection.abort()
+        app.shutdown_tasks(timeout=0)  # which cancels, and would wait for a loop of its own
         await server.after_stop()
+        app.state.server_info.remove(serving)
 
 
 class Browser(httpx.AsyncClient):

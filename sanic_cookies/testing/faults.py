@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..interfaces.base import (
     Interface,
@@ -43,6 +43,16 @@ class Faulty:
         calls: How often each operation was called, faults included.
     """
 
+    if TYPE_CHECKING:
+        # What each interface has, and `__init__` gives the object: so it is one to type checkers.
+        open: Any
+        close: Any
+        fetch: Any
+        create: Any
+        save: Any
+        touch: Any
+        delete: Any
+
     def __init__(self, interface: Interface) -> None:
         """Wrap an interface.
 
@@ -57,6 +67,7 @@ class Faulty:
             raise TypeError("sessions in cookies have no store that could fail: wrap revocations=")
         self.calls: Counter[str] = Counter()
         self._inside: Any = interface
+        self._operations: list[str] = []
         self._faults: dict[str, list[_Fault]] = {}
         self._released = asyncio.Event()
         for protocol in _PROTOCOLS:
@@ -143,8 +154,10 @@ class Faulty:
         self._released = asyncio.Event()
 
     def _add(self, operation: str, nth: int, times: int | None, **what: Any) -> None:
-        if not hasattr(self._inside, operation):
-            raise AttributeError(f"{type(self._inside).__name__} has no {operation!r}")
+        if operation not in self._operations:
+            # Also one that exists, but is not passed on: a fault there would never strike.
+            kind, known = type(self._inside).__name__, ", ".join(self._operations)
+            raise AttributeError(f"{kind} has no {operation!r} that could fail: it has {known}")
         first = self.calls[operation] + nth
         last = None if times is None else first + times - 1
         self._faults.setdefault(operation, []).append(_Fault(first, last, **what))
@@ -154,6 +167,7 @@ class Faulty:
         # Not the interface's own: that may be a plain function which returns something to await.
         if not asyncio.iscoroutinefunction(declared):
             return method
+        self._operations.append(name)
 
         async def passing(*args: Any, **options: Any) -> Any:
             self.calls[name] += 1

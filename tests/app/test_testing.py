@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 from sanic import Request, Sanic, json
+from sanic.application.constants import ServerStage
 
 from harness import make_app
 from lab import until
@@ -19,6 +20,7 @@ from sanic_cookies import (
     InCookieEncrypted,
     InMemory,
     Interface,
+    Redis,
     Session,
     SessionConfigError,
     login_required,
@@ -72,6 +74,46 @@ async def test_browser_forgets_cookies_that_are_taken_away() -> None:
         await browser.get("/out")
         assert len(browser.cookies) == 0
         assert (await browser.get("/me")).status_code == 401
+
+
+async def test_what_a_handler_leaves_to_the_app_is_done() -> None:
+    """A task that is given to `app.add_task()` runs while the app is served, as at a real start."""
+    app = make_shop()
+    done = asyncio.Event()
+
+    @app.get("/later")
+    async def later(request: Request):
+        async def work() -> None:
+            done.set()
+
+        app.add_task(work())
+        return json("soon")
+
+    async with Browser(app) as browser:
+        await browser.get("/later")
+        await asyncio.wait_for(done.wait(), 5)
+    assert app.state.stage is ServerStage.STOPPED
+
+
+async def test_named_tasks_end_with_the_server() -> None:
+    """A task that has a name is cancelled when the app is no longer served, as at a real stop."""
+    app = make_shop()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    @app.after_server_start
+    async def begin(app: Sanic) -> None:
+        async def wait() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        app.add_task(wait(), name="waiting")
+
+    async with Browser(app):
+        await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 5)
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -209,8 +251,10 @@ async def test_own_error_is_raised() -> None:
 
 def test_nonsense_is_refused() -> None:
     """An operation that the interface has not, and a cookie that cannot fail, are mistakes."""
-    with pytest.raises(AttributeError, match="no 'commit'"):
+    with pytest.raises(AttributeError, match=r"no 'commit'.* fetch, .*touch"):
         Faulty(InMemory()).fail("commit")
+    with pytest.raises(AttributeError, match="no 'prefix'"):
+        Faulty(Redis("redis://127.0.0.1")).fail("prefix")
     with pytest.raises(TypeError, match="revocations"):
         Faulty(InCookieEncrypted(KEY))
 

@@ -37,6 +37,7 @@ from sanic_cookies import (
     watch,
 )
 from sanic_cookies.ext import CurrentUser, SessionExtension
+from sanic_cookies.testing import Faulty
 
 app = Sanic("typed")
 
@@ -44,6 +45,7 @@ memory: Interface = InMemory()
 redis: Interface = Redis("redis://127.0.0.1")
 postgres: Interface = AsyncPG("postgresql://127.0.0.1")
 older: list[Interface] = [Aioredis("redis://127.0.0.1"), GinoAsyncPG("postgresql://127.0.0.1")]
+faulty: Interface = Faulty(memory)
 sealed = InCookieEncrypted(["new", "old"], cipher="fernet", revocations=memory)
 
 session = Session(
