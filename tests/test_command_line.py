@@ -434,7 +434,7 @@ def test_a_table_that_is_not_there(ask: Ask, database_url: str, command: list[st
     status, out, err = ask(*command, "--url", database_url, "--table", "no_such_table")
 
     assert (status, out) == (2, "")
-    assert "sanic-cookies create-table" in err
+    assert "give --table NAME, or sanic-cookies create-table" in err
     assert err.count("\n") == 1
 
 
@@ -496,7 +496,7 @@ def test_the_environment_names_the_store(
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1")
     status, _, err = ask("stats")
     assert status == 2
-    assert "both set" in err
+    assert "both set: give --url, or unset one" in err
     assert ask("stats", "--url", redis_url)[0] == 0
 
 
@@ -592,6 +592,20 @@ def test_doctor_finds(
     assert status == any(each["severity"] == "error" for each in findings)
     text = ask("doctor", place)[1]
     assert all(each["what"] in text and each["change"] in text for each in findings)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_doctor_advises_what_the_store_can_do(ask: Ask, app_file: Callable[[str], str]) -> None:
+    """Where no list of a user's sessions is kept, what needs one is not among the changes."""
+    key = maintenance.new_key()
+    line = f"AuthSession(app, InCookieEncrypted({key!r}, revocations=Redis()), csrf='token')"
+
+    findings = json.loads(ask("doctor", f"{app_file(line)}:app", "--json")[1])["findings"]
+    assert [each["change"] for each in findings if "logout_" in each["change"]] == []
+    changes = {each["rule"]: each["change"] for each in findings}
+    assert changes["7.4.2"] == "user_loader=..."
+    assert changes["7.4.3"] == "session_stamp=..."
+    assert changes["7.1.2"].startswith("max_sessions=... over Redis(...) or AsyncPG(...)")
 
 
 @pytest.mark.parametrize("name", ["app", "factory", "factory()"])

@@ -18,7 +18,7 @@ from sanic import Sanic
 
 from ..auth.csrf import CsrfGuard
 from ..auth.session import AuthSession
-from ..interfaces.base import LivesInCookie
+from ..interfaces.base import LivesInCookie, SupportsIndex
 from ..interfaces.memory.interface import InMemory
 from ..session import Session
 from .output import Output, Refusal, counted
@@ -193,23 +193,26 @@ def _login(session: AuthSession) -> Iterator[Finding]:
 
 
 def _revocation(session: AuthSession) -> Iterator[Finding]:
+    # Without a list of a user's sessions nothing can end or count them, so it is not advised.
+    listed = isinstance(session._interfaces[0], SupportsIndex)
     if session.user_loader is None:
         yield Finding(
             *("note", "7.4.2", "a user who is disabled stays logged in"),
             "nobody asks whether the user is still there",
-            "user_loader=..., or call logout_everywhere() where users are disabled",
+            "user_loader=..."
+            + (", or call logout_everywhere() where users are disabled" if listed else ""),
         )
     if session.session_stamp is None:
         yield Finding(
             *("note", "7.4.3", "a change of password ends no other session"),
             "who has stolen one keeps it",
-            "session_stamp=..., or call logout_others() after the change",
+            "session_stamp=..." + (", or call logout_others() after the change" if listed else ""),
         )
     if session.limit is None:
         yield Finding(
             *("note", "7.1.2", "a user may have any number of sessions"),
             "fine if it is meant so, and written down",
-            "max_sessions=...",
+            "max_sessions=..." + ("" if listed else " over Redis(...) or AsyncPG(...)"),
         )
 
 

@@ -25,7 +25,7 @@ SECONDS = 10.0
 # By the class of the driver's error, which is not to be imported here. Its text stays unsaid: it
 # may hold an address, a statement or a value.
 _MEANINGS = {
-    "UndefinedTableError": "there is no such table: sanic-cookies create-table",
+    "UndefinedTableError": "no such table: give --table NAME, or sanic-cookies create-table",
     "UndefinedColumnError": "the table is an older one: sanic-cookies create-table --upgrade",
     "InvalidCatalogNameError": "there is no such database",
     "InvalidPasswordError": "the server refuses this user or password",
@@ -97,7 +97,8 @@ def _url(arguments: argparse.Namespace) -> str:
     if not found:
         raise Refusal(f"which store? Give --url, or set {' or '.join(variables)}")
     if len(found) > 1:
-        raise Refusal(f"which store? {' and '.join(variables)} are both set: give --url")
+        both = " and ".join(variables)
+        raise Refusal(f"which store? {both} are both set: give --url, or unset one")
     return found[0]
 
 
