@@ -11,6 +11,7 @@ import re
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
+from string import ascii_letters, digits
 
 from msgspec import Struct
 
@@ -19,8 +20,12 @@ SECRET_BYTES = 32  # 256 bits: 43 url-safe characters
 SID_LENGTH = 22
 LENGTH = 66
 
-_SHAPE = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _SID = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
+
+# Makes an "a" of each character of the url-safe alphabet and leaves all others as they are.
+_ALPHABET = (ascii_letters + digits + "-_").encode()
+_KINDS = bytes.maketrans(_ALPHABET, b"a" * len(_ALPHABET))
+_SHAPE = b"a" * SID_LENGTH + b"." + b"a" * (LENGTH - SID_LENGTH - 1)
 
 
 class Credential(Struct, frozen=True, gc=False):
@@ -42,7 +47,8 @@ class Credential(Struct, frozen=True, gc=False):
 
         The shape alone is judged, so this runs before any I/O, lock or log line.
         """
-        if len(value) != LENGTH or _SHAPE.fullmatch(value) is None:
+        # On the way of each request: a regular expression takes twice as long.
+        if len(value) != LENGTH or value.encode("ascii", "replace").translate(_KINDS) != _SHAPE:
             return None
         return cls(value[:SID_LENGTH], sha256(value[SID_LENGTH + 1 :].encode()).digest(), value)
 
