@@ -122,11 +122,11 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
 
     async def read(number: int) -> None:
         nonlocal right
-        asked = wire.read(KEY, f"{number}")
+        asked = wire.read(b"%b%d" % (KEY.encode(), number))
         assert asked is not None
         found, time = await asked
         assert len(time) == 2
-        assert found == [None]
+        assert found == [None, None]
         right += 1
 
     async def run(number: int) -> None:
@@ -134,20 +134,26 @@ async def ask_and_cancel(wire: Wire, total: int) -> None:
         assert await wire.run(ECHO, 1, KEY, number) == b"%d" % number
         right += 1
 
+    async def step(number: int) -> None:
+        nonlocal right
+        sent = b"%d" % number, b"", b"\r\n"
+        assert await wire.step(ECHO, KEY.encode(), *sent) == b"%d" % number
+        right += 1
+
     async def client() -> None:
         nonlocal cancelled
         for number in numbers:
-            step = rng.choice((ask, read, run))
+            request = rng.choice((ask, read, run, step))
             if number % 3:
-                await step(number)
+                await request(number)
                 continue
-            task = asyncio.create_task(step(number))
+            task = asyncio.create_task(request(number))
             for _ in range(rng.randrange(6)):
                 await asyncio.sleep(0)
             cancelled += task.cancel()
             await asyncio.wait([task])
 
-    assert wire.read(KEY, "n") is None, "before it is connected it has nothing to send by"
+    assert wire.read(KEY.encode()) is None, "before it is connected it has nothing to send by"
     await wire.execute("PING")
     await asyncio.gather(*(client() for _ in range(50)))
 

@@ -60,8 +60,8 @@ class Redis(RedisUsers):
 
     async def fetch(self, name: str, sid: str) -> Record | None:
         """See `Interface.fetch`."""
-        key = self._key(name, sid)
-        asked = self._connected().read(key, "r", "b")
+        key = self._key(name, sid).encode()
+        asked = self._connected().read(key)
         if asked is not None:
             replies = await asked
             if type(replies) is tuple:
@@ -116,13 +116,12 @@ class Redis(RedisUsers):
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:
         """See `SupportsLease.acquire`."""
-        reply = await self._connected().run(
+        reply = await self._connected().step(
             ACQUIRE,
-            1,
-            self._key(name, sid),
-            self._wakeups.token(claim.token),
+            self._key(name, sid).encode(),
+            self._wakeups.token(claim.token).encode(),
             claim.secret_hash,
-            f"{ms(claim.seconds)} {claim.label}",
+            f"{ms(claim.seconds)} {claim.label}".encode(),
         )
         if not reply:
             return None
@@ -144,8 +143,10 @@ class Redis(RedisUsers):
         if draft.renew or draft.rotated:
             return (await self._write_and_name(draft, token, release, seconds, None)).outcome
         arguments = written(draft, token, release, seconds)
-        key = self._key(draft.name, draft.sid)
-        return read_admission(await self._connected().run(COMMIT, 1, key, *arguments)).outcome
+        key, wire = self._key(draft.name, draft.sid).encode(), self._connected()
+        if len(arguments) == 3:
+            return read_admission(await wire.step(COMMIT, key, *arguments)).outcome
+        return read_admission(await wire.run(COMMIT, 1, key, *arguments)).outcome
 
     async def _write_and_name(
         self, draft: Draft, token: str, release: bool, seconds: float, limit: Limit | None

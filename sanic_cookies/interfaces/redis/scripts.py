@@ -8,7 +8,7 @@ from hashlib import sha1
 from math import inf, isfinite
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...record import Admission, Draft, Outcome, Record, RecordUnreadable
 
@@ -52,6 +52,9 @@ _HASHES = Struct("<32s32s")
 _LIVES = Struct("<3d")
 _MORE = Struct("<5B4d")
 _NO_HASH = bytes(32)
+# What a write is given, as most are: new data, and the lease goes back. And what any other is.
+Usual: TypeAlias = tuple[bytes, bytes, bytes]
+More: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 _ADMISSIONS = {outcome.value.encode(): Admission(outcome) for outcome in Outcome}
 
 
@@ -128,9 +131,9 @@ def begun(draft: Draft) -> tuple[bytes, bytes, bytes]:
     return lives, end, draft.payload or b""
 
 
-def written(draft: Draft, token: str, release: bool, seconds: float) -> tuple[str | bytes, ...]:
+def written(draft: Draft, token: str, release: bool, seconds: float) -> Usual | More:
     """Return the arguments of lua/commit.lua, those that concern the index left out."""
-    usual = _end(draft), token, draft.payload or b""
+    usual = _end(draft), token.encode(), draft.payload or b""
     if release and token and draft.payload is not None and not (draft.renew or draft.rotated):
         return usual
     more = _MORE.pack(

@@ -9,6 +9,7 @@ cancelled its reply is dropped. What blocks (subscriptions) never goes this way.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from hiredis import pack_command
@@ -25,6 +26,7 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ...errors import SessionConfigError
+from . import commands
 from .link import ConnectionLostError, Link, WrongTypeError, closed, connect
 from .scripts import Script
 
@@ -39,7 +41,6 @@ _KNOWN = {
 }
 # A server that has become a replica is left for the new master; if that is one too, not at once.
 _STAY_SECONDS = 1.0
-_TIME = pack_command(("TIME",))
 
 
 class Transport(Protocol):
@@ -67,8 +68,11 @@ class Transport(Protocol):
             RecordUnreadable: A key holds something that is no session of ours.
         """
 
-    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
-        """Ask for fields of a hash and for the time, in one piece; the result is a pair of replies.
+    async def step(self, script: Script, key: bytes, one: bytes, two: bytes, three: bytes) -> Any:
+        """As `run` with one key and three arguments, at less: what a block's usual steps take."""
+
+    def read(self, key: bytes) -> asyncio.Future[Any] | None:
+        """Ask for a session's fields and the time, in one piece; the result is a pair of replies.
 
         None where that would not be one round trip, or there is no connection yet. Then, and where
         a reply is not what was hoped for, a script gets the fields, or says what is wrong; but it
@@ -134,7 +138,11 @@ class OwnPool:
                 raise WrongTypeError from error
             raise
 
-    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
+    async def step(self, script: Script, key: bytes, one: bytes, two: bytes, three: bytes) -> Any:
+        """See `Transport.step`."""
+        return await self.run(script, 1, key, one, two, three)
+
+    def read(self, key: bytes) -> asyncio.Future[Any] | None:
         """See `Transport.read`; a pool, or a cluster, would make two round trips of it."""
         return None
 
@@ -167,9 +175,22 @@ class Wire:
             raise reply
         return reply
 
-    async def run(self, script: Script, keys: int, *args: str | bytes | int) -> Any:
-        """See `Transport.run`; every write goes this way, and so not by way of `execute`."""
+    def run(self, script: Script, keys: int, *args: str | bytes | int) -> Coroutine[Any, Any, Any]:
+        """See `Transport.run`."""
         command = pack_command(("EVALSHA", script.sha, keys, *args))  # type: ignore[arg-type]
+        return self._ask(command, script, keys, args)
+
+    def step(
+        self, script: Script, key: bytes, one: bytes, two: bytes, three: bytes
+    ) -> Coroutine[Any, Any, Any]:
+        """See `Transport.step`."""
+        command = commands.step(script, key, one, two, three)
+        return self._ask(command, script, 1, (key, one, two, three))
+
+    async def _ask(
+        self, command: bytes, script: Script, keys: int, args: Sequence[str | bytes | int]
+    ) -> Any:
+        """Run a script by its packed command; every write goes this way, so not by `execute`."""
         link = self._link
         if link is None or link.is_over:
             link = await self._linked()
@@ -188,13 +209,12 @@ class Wire:
             return error
         return await (await self._linked()).send(command)
 
-    def read(self, key: str, *fields: str) -> asyncio.Future[Any] | None:
+    def read(self, key: bytes) -> asyncio.Future[Any] | None:
         """See `Transport.read`; no coroutine, which each read would pay for."""
         link = self._link
         if link is None or link.is_over:
             return None
-        hmget = pack_command(("HMGET", key, *fields))  # type: ignore[arg-type]
-        return link.send_two(hmget + _TIME)
+        return link.send_two(commands.read(key))
 
     def _is_worth_another(self, link: Link, error: Exception) -> bool:
         if isinstance(error, ReadOnlyError) and link.age >= _STAY_SECONDS:
