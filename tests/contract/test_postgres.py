@@ -375,6 +375,45 @@ async def test_each_step_is_one_statement(database_url: str, name: str, step: st
     assert statements[1] == sql("fetch", name)
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("step", ["acquire", "commit", "touch", "renew", "release"])
+async def test_a_step_meets_a_write_where_transactions_are_strict(
+    database: Connection, database_url: str, name: str, level: str, step: str
+) -> None:
+    """Who has waited for a row goes on with what it is by then, whatever is the default."""
+    strict = {"server_settings": {"default_transaction_isolation": level}}
+    async with postgres(database_url, name, **strict) as interface:
+        draft = new_draft()
+        await interface.create(draft)
+        await acquire(interface, draft)
+        async with connected(database_url) as other, asyncio.timeout(30):
+            async with database.transaction():
+                await database.execute(f"UPDATE {name} SET last_seen = now()")
+                pid = await database.fetchval(PID)
+                done = asyncio.create_task(STEPS[step](interface, draft))
+                while not await other.fetchval(BLOCKED, pid):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0)
+            await done
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_limit_holds_where_transactions_are_strict(
+    database_url: str, name: str, level: str
+) -> None:
+    """Logins of one user at once keep to its limit, whatever is the default of transactions."""
+    strict = {"server_settings": {"default_transaction_isolation": level}, "min_size": 6}
+    async with postgres(database_url, name, **strict) as interface:
+        for user in ("ann", "bob", "eve"):
+            logins = (
+                interface.admit(new_draft(user_key=user), None, Limit(2, evict=False))
+                for _ in range(6)
+            )
+            outcomes = [admission.outcome for admission in await asyncio.gather(*logins)]
+
+            assert outcomes.count(Outcome.SAVED) == 2
+            assert outcomes.count(Outcome.FULL) == 4
+
+
 async def test_given_pool_stays_open(database_url: str, name: str) -> None:
     """A pool that was given is used as it is and never closed."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:

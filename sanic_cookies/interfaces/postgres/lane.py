@@ -6,7 +6,7 @@ import asyncio
 from contextvars import Context
 from typing import Any
 
-from .pool import CUT, READ_ONLY, Pool
+from .pool import PASSING, Pool
 from .queue import ALONE, Arguments, Queue, Request, Step, refuse
 
 LANES = 2
@@ -173,7 +173,7 @@ class Lane:
             # Until the server has stopped the connection is of no use.
             self._let_go()
             raise
-        except (*CUT, READ_ONLY):
+        except PASSING:
             await self._give_back()
             return ALONE
         finally:

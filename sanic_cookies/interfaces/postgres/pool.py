@@ -46,8 +46,12 @@ CUT = (
 
 # The server takes no writes, or none any more: another connection may lead to the one that does, by
 # a name or a list of hosts. If none does, not every statement has to find that out.
-READ_ONLY = asyncpg.ReadOnlySQLTransactionError
+_READ_ONLY = asyncpg.ReadOnlySQLTransactionError
 _STAY_SECONDS = 1.0
+
+# What may go well when it is asked once more. The last one is said where transactions are by default
+# stricter than a statement needs, and somebody else has written to its row.
+PASSING = (*CUT, _READ_ONLY, asyncpg.SerializationError)
 
 # What says how a pool is kept, and not how its connections are made.
 _OF_POOLS = set(signature(asyncpg.create_pool).parameters) - {"connection_class", "record_class"}
@@ -113,16 +117,14 @@ class Pool:
     async def ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
         """Run a statement by `fetchrow`, `fetch` or `execute`, on any connection.
 
-        It must be one that may be repeated: after a cut, a lost reply included, it is, once, and
-        where a server takes no writes.
+        It must be one that may be repeated: it is, once, if it fails by what may pass, such as a cut.
         """
         pool = await self.connected()
         try:
             return await self._ask_once(pool, method, statement, args)
-        except CUT:
-            pass
-        except READ_ONLY:
-            await self._leave(pool)
+        except PASSING as error:
+            if isinstance(error, _READ_ONLY):
+                await self._leave(pool)
         return await self._ask_once(pool, method, statement, args)
 
     async def connect_alone(self) -> Any:
@@ -164,7 +166,8 @@ class Pool:
         pool = await self.connected()
         connection = await pool.acquire()
         try:
-            await connection.execute("BEGIN")
+            # Whatever is the default: what others have committed meanwhile is to be seen.
+            await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             yield connection
             await connection.execute("COMMIT")
         except BaseException:
