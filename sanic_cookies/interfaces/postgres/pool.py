@@ -49,8 +49,8 @@ CUT = (
 _READ_ONLY = asyncpg.ReadOnlySQLTransactionError
 _STAY_SECONDS = 1.0
 
-# What may go well when it is asked once more. The last one is said where transactions are by default
-# stricter than a statement needs, and somebody else has written to its row.
+# What may go well when it is asked once more. The last one is said where transactions are stricter
+# by default than a statement needs, and somebody else has written to its row.
 PASSING = (*CUT, _READ_ONLY, asyncpg.SerializationError)
 
 # What says how a pool is kept, and not how its connections are made.
@@ -117,7 +117,7 @@ class Pool:
     async def ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
         """Run a statement by `fetchrow`, `fetch` or `execute`, on any connection.
 
-        It must be one that may be repeated: it is, once, if it fails by what may pass, such as a cut.
+        It must be one that may be repeated: it is, once, if it fails by what may pass, as a cut.
         """
         pool = await self.connected()
         try:
