@@ -226,9 +226,10 @@ class Exchange:
         self._outgoing[line.key] = line
 
     def withdraw(self, spec: CookieSpec, suffix: str = "") -> None:
-        """Send no cookie for `spec` after all, with `suffix` added to its name."""
-        if self._outgoing is not None:
-            self._outgoing.pop(spec.full_name(self.goes_secure(spec)) + suffix, None)
+        """Set no cookie for `spec` after all, `suffix` added to its name; a removal is still sent."""
+        outgoing, name = self._outgoing or {}, spec.full_name(self.goes_secure(spec)) + suffix
+        if name in outgoing and outgoing[name].value:
+            del outgoing[name]
 
     def forget_site_data(self, spec: CookieSpec, types: tuple[str, ...]) -> None:
         """Ask the browser to drop what it keeps of this site, with the response.

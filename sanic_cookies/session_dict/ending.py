@@ -73,11 +73,13 @@ class SessionEnding(SessionWriter):
         await self.load()
         ended = bool(self._doomed)
         await self._runtime.background.settle(self._end_doomed())
-        if (sid := self._sid_to_end()) is not None:
+        while (sid := self._sid_to_end()) is not None:
             store, name = self._store, self._runtime.settings.name
             await self._runtime.background.settle(store.delete(name, sid, self._budget))
-            self._ended(sid)
-            ended = True
+            await self.outlast()  # or a write beside this would have the last word
+            if self._credential is None or self._credential.sid == sid:
+                self._ended(sid)
+            ended = True  # and so is what another task has begun meanwhile, by a login say
         self._drop_changes()
         self._ousted = self._owner not in (None, asyncio.current_task())
         return ended

@@ -461,3 +461,54 @@ async def test_only_logins_are_revoked(shared_master: Any) -> None:
         await lab.login("ann", reset_session=False)
         assert await lab.auth.revoke(lab.sid()) is True
         assert await lab.data() == {}
+
+
+async def test_a_logout_and_what_another_task_begins_meanwhile(shared_master: Any) -> None:
+    """While a logout waits for its store another task logs in: that login ends with it."""
+    pause, faulty = Pause(), Faulty(shared_master)
+
+    async def body(request: Request) -> Any:
+        logout = asyncio.create_task(lab.auth.logout_user(request))
+        await pause.reached.wait()
+        await lab.auth.login_user(request, "bob")
+        login = asyncio.create_task(lab.auth.login_user(request, "cleo"))
+        pause.resume.set()
+        await asyncio.gather(logout, login, return_exceptions=True)
+        return await lab.auth.current_user(request)
+
+    async with AuthLab(faulty) as lab:
+        await lab.login("ann")
+        faulty._add("delete", 1, 1, after=pause.wait)
+        response = await lab.visit(body)
+
+        assert response.json() == lab.browser.cookies.get("auth_session") is None, lab.errors
+        for user in ("ann", "bob", "cleo"):
+            assert await lab.auth.sessions_of(user) == []
+
+
+async def test_a_logout_removes_the_cookie_whatever_becomes_of_other_tasks(
+    shared_master: Any,
+) -> None:
+    """A write of another task that is refused for the logout does not take the removal back."""
+    pause, faulty = Pause(), Faulty(shared_master)
+
+    async def write(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["late"] = 1
+
+    async def body(request: Request) -> Any:
+        late = asyncio.create_task(write(request))
+        await pause.reached.wait()
+        logout = asyncio.create_task(lab.auth.logout_user(request))
+        await asyncio.wait({logout}, timeout=None if lab.auth.runtime.store.is_shared else 0)
+        pause.resume.set()
+        await asyncio.gather(late, logout, return_exceptions=True)
+
+    async with AuthLab(faulty) as lab:
+        await lab.login("ann")
+        write_call = "commit" if lab.auth.runtime.store.is_shared else "save"
+        faulty._add(write_call, 1, 1, before=pause.wait)
+        await lab.visit(body)
+
+        assert lab.browser.cookies == {}
+        assert await lab.auth.sessions_of("ann") == []
