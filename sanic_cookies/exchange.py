@@ -226,7 +226,7 @@ class Exchange:
         self._outgoing[line.key] = line
 
     def withdraw(self, spec: CookieSpec, suffix: str = "") -> None:
-        """Set no cookie for `spec` after all, `suffix` added to its name; a removal is still sent."""
+        """Set no cookie for `spec`, `suffix` added to its name, after all; removals are sent."""
         outgoing, name = self._outgoing or {}, spec.full_name(self.goes_secure(spec)) + suffix
         if name in outgoing and outgoing[name].value:
             del outgoing[name]
