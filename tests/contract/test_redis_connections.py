@@ -332,6 +332,18 @@ def test_each_loop_has_a_connection_of_its_own(server: RedisServer, loop: Any) -
             runner.run(body())
 
 
+async def test_timeout_of_the_client_is_not_that_of_news(server: RedisServer) -> None:
+    """News may be as rare as they like, whatever the client says of how long a reply may take."""
+    short, draft = 0.05, new_draft()
+    async with opened(Redis(f"{server.url}?socket_timeout={short}")) as interface:
+        hearing = await listener(interface)
+        with pytest.raises(TimeoutError):  # nobody has anything to tell for so long
+            await asyncio.wait_for(hearing.next(), short * 10)
+        await interface.create(draft)
+        await interface.delete(draft.name, draft.sid)
+        assert await hearing.next() == draft.sid
+
+
 async def test_noise_on_the_channel_deafens_nobody(redis_url: str) -> None:
     """Whatever somebody sends to the channel of news, those that follow are heard."""
     prefix, draft = f"{token_hex(8)}:", new_draft()

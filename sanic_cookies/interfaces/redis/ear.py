@@ -12,6 +12,7 @@ from ..ear import Ear
 from ..news import News
 from ..wakeups import Wakeups
 
+_LOOK_SECONDS = 60.0  # nothing comes of it: a wait has to end
 NEWS = "sanic_cookies:news:"  # as in lua/news.lua
 
 
@@ -37,9 +38,12 @@ class RedisEar(Ear):
         await line.subscribe(*(NEWS + topic for topic in topics))
 
     async def _hear_out(self, line: Any) -> None:
-        async for message in line.listen():
+        while True:
+            # Not `listen()`: before redis-py 8 that ends by the client's `socket_timeout`.
+            message = await line.get_message(timeout=_LOOK_SECONDS)
             self._wakeups.listening = True
-            self._take(message["type"], _text(message["channel"]), message["data"])
+            if message is not None:
+                self._take(message["type"], _text(message["channel"]), message["data"])
 
     def _take(self, kind: str, channel: str, data: Any) -> None:
         if channel == self._wake_channel:
