@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
+from http.cookiejar import Cookie, CookieJar
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic.application.constants import ServerStage
@@ -61,6 +62,15 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
         app.state.server_info.remove(serving)
 
 
+class _Jar(CookieJar):
+    """Sends `Secure` cookies over http as well, as browsers do to their own machine."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        # Not by the jar's policy: httpx copies the cookies of a jar, and not its policy.
+        cookie.secure = False
+        super().set_cookie(cookie)
+
+
 class Browser(httpx.AsyncClient):
     """A client of an app that is served while the block runs; all of httpx, and a jar of cookies.
 
@@ -83,7 +93,9 @@ class Browser(httpx.AsyncClient):
         # Plain http to this very machine: certificates, which take a while to read, are not needed,
         # and without any no other server is trusted.
         options.setdefault("verify", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        super().__init__(**options)
+        cookies = options.pop("cookies", None)
+        super().__init__(cookies=_Jar(), **options)
+        self.cookies.update(cookies)
         self.app = app
         self._url = url
         self._stack = AsyncExitStack()

@@ -76,6 +76,19 @@ async def test_browser_forgets_cookies_that_are_taken_away() -> None:
         assert (await browser.get("/me")).status_code == 401
 
 
+@pytest.mark.parametrize("cookies", [None, {"theme": "dark"}])
+async def test_browser_sends_secure_cookies(cookies: dict[str, str] | None) -> None:
+    """An app that says `secure=True` is tested as it is: no TLS is needed on one's own machine."""
+    async with Browser(make_shop(secure=True), cookies=cookies) as browser:
+        assert [(await browser.get("/count")).json() for _ in range(2)] == [1, 2]
+        await browser.login_as("ann")
+        assert (await browser.get("/me")).json() == "ann"
+        assert "__Host-auth_session" in browser.cookies
+        assert browser.cookies.get("theme") == (cookies or {}).get("theme")
+        await browser.get("/out")
+        assert "__Host-auth_session" not in browser.cookies
+
+
 async def test_what_a_handler_leaves_to_the_app_is_done() -> None:
     """A task that is given to `app.add_task()` runs while the app is served, as at a real start."""
     app = make_shop()
