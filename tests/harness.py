@@ -18,7 +18,7 @@ import httpx
 from sanic import Sanic
 
 from sanic_cookies import Session
-from servers import bind_free_port
+from sanic_cookies.testing import serving
 
 CALL_SECONDS = 2.0  # what a call to a store may take by default
 _numbers = count()
@@ -64,25 +64,9 @@ async def serve(app: Sanic, *, patient: bool = True) -> AsyncIterator[str]:
     for session in vars(app.ctx).values() if patient else ():
         if isinstance(session, Session) and session.settings.store_timeout == CALL_SECONDS:
             be_patient(session)
-    # A socket of our own: Sanic takes port 0 for its default, 8000, where another run may listen.
-    server = await app.create_server(
-        sock=bind_free_port(), return_asyncio_server=True, access_log=False
-    )
-    assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.after_start()
-    port = server.server.sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await server.before_stop()
-        server.close()
-        await server.wait_closed()
-        for connection in list(server.connections):
-            connection.abort()
-        await server.after_stop()
-        await asyncio.sleep(0)
+    async with serving(app) as url:
+        yield url
+    await asyncio.sleep(0)
 
 
 class Browser:

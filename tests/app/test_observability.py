@@ -41,13 +41,29 @@ class Failing(InMemory):
 
 def test_the_log_goes_where_sanics_goes(tmp_path: Path) -> None:
     """By the block of the page all that sessions log is written as Sanic's own lines are."""
-    [program] = [each.text for each in blocks(PAGE) if "addHandler" in each.text]
+    program, _ = [each.text for each in blocks(PAGE) if "addHandler" in each.text]
     says = 'logging.getLogger("sanic_cookies.security").info("two cookies")\n'
     (tmp_path / "shop.py").write_text(program + says)
     command = [sys.executable, "shop.py"]
     done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
 
     assert re.fullmatch(r".*\d{4}-\d\d-\d\d [\d:]+ .*INFO: two cookies\n", done.stdout)
+
+
+def test_the_log_can_name_its_loggers(tmp_path: Path) -> None:
+    """By the second block each line has its level and its logger, as the page shows below it."""
+    _, program = [each.text for each in blocks(PAGE) if "addHandler" in each.text]
+    [shown] = [each.text for each in blocks(PAGE) if each.language == "text"]
+    lines = [re.fullmatch(r"\S+ \S+ (\w+) ([\w.]+): (.+)", line) for line in shown.splitlines()]
+    for level, name, text in (line.groups() for line in lines if line is not None):
+        program += f"logging.getLogger({name!r}).{level.lower()}({text!r})\n"
+    (tmp_path / "shop.py").write_text(program)
+    command = [sys.executable, "shop.py"]
+    done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+
+    time = r"\d{4}-\d\d-\d\d [\d:]+,\d{3}"
+    assert len(lines) == 2
+    assert re.sub(time, "TIME", done.stderr) == re.sub(time, "TIME", shown.rstrip() + "\n")
 
 
 def lines_in_the_source() -> set[tuple[str, str, str]]:
