@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
-from sanic_cookies.record import Claim, Granted, Outcome
+from sanic_cookies.record import Claim, Granted, Outcome, Record
 from sanic_cookies.testing import following, new_draft
 from sanic_cookies.token import Credential
 from servers import HOST, RedisServer, bind_free_port
@@ -292,6 +292,85 @@ async def test_an_index_on_a_cluster_stays_short(cluster: redis_asyncio.RedisClu
         await interface.delete(draft.name, draft.sid)
 
     assert await cluster.zcard(interface._index("contract", "ann")) < 50
+
+
+@asynccontextmanager
+async def lagging_replica(nodes: list[ClusterNode]) -> AsyncIterator[None]:
+    """Have a replica of the first node that has heard of nothing since it was there."""
+    with ClusterNode() as node:
+        primary = redis_asyncio.Redis.from_url(nodes[0].url)
+        replica = redis_asyncio.Redis.from_url(node.url)
+        await primary.execute_command("ACL SETUSER copier on >secret +psync +replconf +ping")
+        await replica.config_set("masteruser", "copier")
+        await replica.config_set("masterauth", "secret")
+        await replica.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+        name = await primary.execute_command("CLUSTER MYID")
+        async with asyncio.timeout(30):
+            while not await knows_all(replica):  # noqa: ASYNC110 - another process decides
+                await asyncio.sleep(0.05)
+            await replica.execute_command("CLUSTER REPLICATE", name)
+            while (await replica.info("replication")).get("master_link_status") != "up":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await primary.execute_command("ACL SETUSER copier off")
+            await primary.client_kill_filter(_type="replica")
+            while not await is_replica(primary, node):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        try:
+            yield
+        finally:
+            name = await replica.execute_command("CLUSTER MYID")
+            for each in nodes:
+                async with redis_asyncio.Redis.from_url(each.url) as client:
+                    with suppress(RedisError):  # not all have heard of it
+                        await client.execute_command("CLUSTER FORGET", name)
+            await primary.aclose()
+            await replica.aclose()
+
+
+async def is_replica(client: redis_asyncio.Redis, node: ClusterNode) -> bool:
+    """Say whether a node knows another one as a replica."""
+    found = await client.execute_command("CLUSTER NODES")
+    return any("slave" in str(each) for place, each in found.items() if str(node.port) in place)
+
+
+@pytest.mark.filterwarnings("ignore:.*read_from_replicas:DeprecationWarning")
+async def test_an_index_on_a_cluster_believes_no_replica(
+    cluster: redis_asyncio.RedisCluster, nodes: list[ClusterNode]
+) -> None:
+    """A session that a replica does not know yet stays in its user's index."""
+    async with lagging_replica(nodes):
+        reading = redis_asyncio.RedisCluster.from_url(nodes[0].url, read_from_replicas=True)
+        interface, lost = Redis(reading, prefix="lag:"), []
+        for number in range(60):
+            draft = new_draft(user_key=f"user {number}")
+            await interface.create(draft)
+            if not await interface.records_of(draft.name, f"user {number}"):
+                lost.append(number)
+        await reading.aclose()
+
+    assert lost == []
+
+
+async def test_who_comes_back_while_an_index_on_a_cluster_is_read(
+    cluster: redis_asyncio.RedisCluster,
+) -> None:
+    """A session that was another user's when it was read, and is this one's again, stays listed."""
+
+    class Reader(Redis):
+        async def fetch(self, name: str, sid: str) -> Record | None:
+            record = await super().fetch(name, sid)
+            await log_in(self, 3, "ann")
+            return record
+
+    async def log_in(interface: Redis, version: int, user: str) -> None:
+        write = following(draft, version=version, rotated=True, user_key=user)
+        assert await interface.save(write) is Outcome.SAVED
+
+    interface, draft = Redis(cluster, prefix="back:"), new_draft(user_key="ann")
+    await interface.create(draft)
+    await log_in(interface, 2, "bob")
+    assert await Reader(cluster, prefix="back:").records_of(draft.name, "ann") == []
+    assert [each.sid for each in await interface.records_of(draft.name, "ann")] == [draft.sid]
 
 
 async def test_no_record_goes_astray_on_a_cluster(cluster: redis_asyncio.RedisCluster) -> None:

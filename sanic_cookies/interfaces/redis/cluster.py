@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from ...record import Admission, Draft, Limit, Outcome, Record, RecordUnreadable
-from .scripts import FORGET, REMEMBER, SIDS_OF, ms
+from .scripts import EXISTS, FORGET, REMEMBER, SIDS_OF, ms
 from .server import FAILURES, RedisServer
 
 # How many sessions of one user are read at once.
@@ -47,7 +47,8 @@ class RedisUsers(RedisServer):
             some = sids[start : start + READ_AT_ONCE]
             records += await asyncio.gather(*(self._fetch_readable(name, sid) for sid in some))
         mine = [each for each in records if each is not None and each.user_key == user_key]
-        gone = list(set(sids) - {record.sid for record in mine})
+        # Not those of other users: by now one may be this user's again. They go when they end.
+        gone = [sid for sid, record in zip(sids, records, strict=True) if record is None]
         for start in range(0, len(gone), READ_AT_ONCE):
             await self._connected().run(FORGET, 1, index, *gone[start : start + READ_AT_ONCE])
         return sorted(mine, key=lambda record: record.rotated_at)
@@ -92,6 +93,6 @@ class RedisUsers(RedisServer):
         with suppress(*FAILURES):
             some = await wire.execute("ZRANDMEMBER", index, 2)
             keys = [self._key(name, sid.decode()) for sid in some]
-            there = await asyncio.gather(*(wire.execute("EXISTS", key) for key in keys))
+            there = await asyncio.gather(*(wire.run(EXISTS, 1, key) for key in keys))
             if gone := [sid for sid, exists in zip(some, there, strict=True) if not exists]:
                 await wire.run(FORGET, 1, index, *gone)

@@ -33,11 +33,11 @@ CREATE = Script("units", "create", "news", "user_index", "create_for_user")
 COMMIT = Script("commit", "units", "line", "hand_over", "news", "user_index", "commit_more")
 DELETE = Script("news", "delete")
 RECORDS_OF = Script("records_of")
-SIDS_OF, FORGET = map(Script, ("sids_of", "forget"))
+SIDS_OF, FORGET, EXISTS = map(Script, ("sids_of", "forget", "exists"))
 REMEMBER = Script("news", "user_index", "remember")
 SCRIPTS = (
     *(FETCH, CREATE, COMMIT, DELETE, ACQUIRE, RENEW, RELEASE, TOUCH),
-    *(RECORDS_OF, SIDS_OF, FORGET, REMEMBER),
+    *(RECORDS_OF, SIDS_OF, FORGET, EXISTS, REMEMBER),
 )
 
 # What a record holds but its payload stands in one field: by itself each number would cost the
