@@ -202,6 +202,9 @@ async def turn_away(
 ) -> Any:
     """Answer a request that is not let in.
 
+    A `no_auth_handler` that returns nothing has answered only where it has sent the response by
+    itself, or was given a socket. Otherwise all is as without it.
+
     Args:
         gate: The session that was asked.
         request: The request.
@@ -218,12 +221,30 @@ async def turn_away(
     if reason is Reason.CHECK:
         raise AccessDenied
     handler, url = _answers(gate, rule, reason)
-    if handler is not None:
-        return await _call(handler, request, rest, kwargs or {})
     socket = request.route is not None and request.route.extra.websocket
+    if handler is not None:
+        answer = await _call(handler, request, rest, kwargs or {})
+        if answer or request.responded or (socket and rest):
+            return answer
     if url is not None and not socket and prefers_html(request) and not is_at(request, url):
         return to_login(request, url)
     raise FreshLoginRequired if reason is Reason.FRESH else LoginRequired
+
+
+async def shut_out(gate: Gate, request: Request, rule: Rule, reason: Reason) -> Any:
+    """Answer a request before its handler; what is returned is never nothing.
+
+    For that would let it in: Sanic goes on to the handler after a middleware without an answer.
+
+    Raises:
+        LoginRequired: As `turn_away`, which may also raise others.
+    """
+    kwargs = dict(request.match_info)
+    answer = await turn_away(gate, request, rule, reason, (), kwargs)
+    answer = answer or (request.stream and request.stream.response)  # it was sent by the handler
+    if not answer:
+        raise LoginRequired
+    return answer
 
 
 def _answers(gate: Gate, rule: Rule, reason: Reason) -> tuple[NoAuthHandler | None, str | None]:

@@ -12,7 +12,7 @@ from sanic.blueprint_group import BlueprintGroup
 from sanic.request import Request
 
 from ..errors import SessionConfigError
-from .guards import EXEMPT, GUARDED_BY, GUARDS, Find, Gate, Rule, judge, takes, turn_away
+from .guards import EXEMPT, GUARDED_BY, GUARDS, Find, Gate, Rule, judge, shut_out, takes
 from .redirects import is_at
 
 PUBLIC = "__sanic_cookies_public__"
@@ -58,10 +58,7 @@ class Protection:
         if not self.demands(request):
             return None
         reason = await judge(self._gate, request, self.rule)
-        if reason is None:
-            return None
-        kwargs = dict(request.match_info)
-        return await turn_away(self._gate, request, self.rule, reason, (), kwargs)
+        return None if reason is None else await shut_out(self._gate, request, self.rule, reason)
 
     def demands(self, request: Request) -> bool:
         """Say whether `request` is guarded; its app, route, method and path are looked at."""
@@ -104,7 +101,7 @@ async def before_handshake(gate: Gate, request: Request) -> Any:
             continue
         reason = await judge(gate, request, rule)
         if reason is not None:
-            return await turn_away(gate, request, rule, reason, (), kwargs)
+            return await shut_out(gate, request, rule, reason)
     return None
 
 

@@ -82,6 +82,13 @@ LOGINS = [
         "../app/test_auth_protect.py::files_of_a_blueprint",
     ),
     (
+        "no answer lets nobody in",
+        "auth/guards.py",
+        "        if answer or request.responded or (socket and rest):\n            return answer\n",
+        "        return answer\n",
+        "../app/test_auth_protect.py::no_answer_lets",
+    ),
+    (
         "a user whom nobody could check is not shown",
         "session_dict/mapping.py",
         "if content.identity is not None and self._doubt is not None:",

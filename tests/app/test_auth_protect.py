@@ -209,6 +209,58 @@ async def test_the_answer_is_the_guards(tmp_path: Path) -> None:
         assert (answer.status_code, answer.text) == (418, "no 1")
 
 
+async def _none(request: Request) -> None:
+    """Answer nothing."""
+
+
+def _no_async(request: Request) -> Any:
+    return None
+
+
+async def _empty(request: Request) -> Any:
+    return ""
+
+
+async def _sends(request: Request) -> None:
+    response = await request.respond(text("no", 418))
+    await response.eof()
+
+
+@pytest.mark.parametrize("given_to", ["decorator", "protect", "session"])
+@pytest.mark.parametrize(
+    ("denied", "program", "browser"),
+    [(_none, 401, 302), (_no_async, 401, 302), (_empty, 401, 302), (_sends, 418, 418)],
+)
+async def test_no_answer_lets_nobody_in(
+    denied: Any, program: int, browser: int, given_to: str
+) -> None:
+    """With a `no_auth_handler` that returns nothing all is as without it, or as it has sent."""
+    ran = []
+    lab = AuthLab(
+        None, login_url="/login", **({"no_auth_handler": denied} if given_to == "session" else {})
+    )
+    own = login_required(denied) if given_to == "decorator" else login_required()
+
+    async def page(request: Request) -> HTTPResponse:
+        ran.append(request.path)
+        return text("in")
+
+    async def socket(request: Request, ws: Any) -> None:
+        ran.append(request.path)
+
+    lab.app.add_route(page if given_to == "protect" else own(page), "/page")
+    lab.app.add_websocket_route(socket if given_to == "protect" else own(socket), "/ws")
+    if given_to == "protect":
+        lab.auth.protect(lab.app, denied)
+    async with lab:
+        assert (await lab.browser.get("/page")).status_code == program
+        assert (await lab.browser.get("/page", headers=HTML)).status_code == browser
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(lab.url.replace("http", "ws") + "/ws")
+        assert refused.value.response.status_code == program
+    assert ran == []
+
+
 # Blueprints.
 
 
