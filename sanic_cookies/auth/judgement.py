@@ -133,7 +133,9 @@ class JudgedUsers(UserSessions):
         if self.user_loader is None:
             return user
         loaded = self.user_loader(user)
-        return await loaded if isawaitable(loaded) else loaded
+        if isawaitable(loaded):
+            loaded = await loaded
+        return None if loaded is False else loaded  # as of `found and found.active`
 
     async def _restamp(
         self, request: Request, sess: SessionDict, identity: Identity, stamp: str

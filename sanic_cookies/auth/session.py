@@ -48,7 +48,7 @@ class AuthOptions(SessionOptions, total=False):
         login_url: Path of the login page: browsers that have to log in are sent there, with `next`
             (None: they get what other clients get, a 401).
         user_loader: Called with the stored user once per request, sync or async; what it returns
-            is the current user, None ends the session.
+            is the current user, None or False ends the session.
         user_name: Attribute on `request.ctx` for what the loader returned ("user").
         session_stamp: Called with the current user, sync or async; what it returns (str or bytes,
             or a list: the newest first, then those still good) ends the user's sessions when it

@@ -190,6 +190,24 @@ async def test_a_user_that_is_gone_gets_past_no_guard(users: Users) -> None:
         assert lab.browser.cookies == {}
 
 
+async def test_a_user_who_does_not_count_gets_past_no_guard() -> None:
+    """A loader that says `found and found.active` returns False, which is nobody's user."""
+    active = {"ann": True}
+    lab = AuthLab(None, user_loader=lambda user: active[user] and user)
+
+    @lab.app.get("/x")
+    @login_required()
+    async def page(request: Request) -> HTTPResponse:
+        return text("in")
+
+    async with lab:
+        await lab.login("ann")
+        assert (await lab.browser.get("/x")).text == "in"
+        active["ann"] = False
+        assert (await lab.browser.get("/x")).status_code == 401
+        assert lab.browser.cookies == {}
+
+
 async def test_who_is_unknown_cannot_log_in(master: Any, users: Users) -> None:
     """A login of a user that the loader does not know is a mistake, and stores nothing."""
     async with AuthLab(master, user_loader=users.load) as lab:
