@@ -596,6 +596,23 @@ async def test_an_ended_session_is_not_written() -> None:
     assert [await judged(store, each, token) for each in (first, second)] == ["refused"] * 2
 
 
+@pytest.mark.parametrize("meanwhile", ["ended", "written"])
+async def test_what_is_no_more_the_newest_is_not_touched(meanwhile: str) -> None:
+    """A request that was under way sends no cookie of what another one has ended or replaced."""
+    clock, token = Clock(), Token.generate()
+    store = versioned(clock)
+    value = await sealed(store, a_draft(token))
+    late = bind(store, value)
+    assert await late.fetch("session", token.sid) is not None
+    if meanwhile == "ended":
+        assert await bind(store, value).delete("session", token.sid)
+    else:
+        await written(store, value, token, 2)
+
+    assert await late.touch("session", token.sid, 1, 60) is False
+    assert late.value is None
+
+
 async def test_versions_are_remembered_as_long_as_a_former_copy_may_live() -> None:
     """A newer version that ends sooner does not open the door to an older one."""
     clock, token = Clock(), Token.generate()

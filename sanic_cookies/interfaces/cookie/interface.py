@@ -249,7 +249,11 @@ class RevocableCookie(InOneCookie):
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        return sid != self._former and await super().touch(name, sid, version, ttl)
+        record = self._live(name, sid)
+        # Asked anew: it was perhaps ended, or written, while the request was under way.
+        if record is None or await self._revocations.judged(record) is not record:
+            return False
+        return await super().touch(name, sid, version, ttl)
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`; acts on the session that the cookie holds, and on no other."""
