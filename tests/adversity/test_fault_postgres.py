@@ -277,6 +277,18 @@ async def test_a_server_that_takes_no_writes_any_more_is_left(
             assert (await lab.visit(count)).status_code == 200
 
 
+async def test_started_while_no_server_takes_writes(site: PostgresSite) -> None:
+    """A server starts in the middle of a fail-over, and has its sessions after it."""
+    await site.admin.execute("ALTER ROLE app SET default_transaction_read_only = on")
+    draft = new_draft()
+    try:
+        async with opened(site.master(target_session_attrs="read-write")) as master:
+            await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
+            assert await master.create(draft)
+    finally:
+        await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
+
+
 async def test_started_before_a_pooler_that_waits(database_url: str) -> None:
     """What lets clients in and answers nothing, as a paused pooler, keeps no server waiting."""
     parts = urlsplit(database_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -11,14 +12,15 @@ from pathlib import Path
 import pytest
 import redis.asyncio as redis_asyncio
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
 from sanic_cookies.record import Claim, Granted, Outcome, Record
 from sanic_cookies.testing import following, new_draft
 from sanic_cookies.token import Credential
-from servers import HOST, RedisServer, bind_free_port
+from servers import HOST, RedisServer, bind_free_port, free_port
+from stores import opened
 
 SLOTS = 16384
 
@@ -294,6 +296,22 @@ async def test_an_index_on_a_cluster_stays_short(cluster: redis_asyncio.RedisClu
     assert await cluster.zcard(interface._index("contract", "ann")) < 50
 
 
+async def test_a_cluster_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """A server starts while its cluster is away, and waits for news of it without a word."""
+    caplog.set_level(logging.DEBUG, "sanic_cookies")
+    client = redis_asyncio.RedisCluster.from_url(f"redis://{HOST}:{free_port()}")
+    async with opened(Redis(client)) as interface:
+        interface.listen("session", [].append)
+        async with asyncio.timeout(10):
+            while not caplog.records:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        with pytest.raises(RedisClusterException):
+            await interface.fetch("session", "x")
+    await client.aclose()
+
+    assert {each.levelno for each in caplog.records} == {logging.DEBUG}
+
+
 @asynccontextmanager
 async def lagging_replica(nodes: list[ClusterNode]) -> AsyncIterator[None]:
     """Have a replica of the first node that has heard of nothing since it was there."""
@@ -312,7 +330,7 @@ async def lagging_replica(nodes: list[ClusterNode]) -> AsyncIterator[None]:
             while (await replica.info("replication")).get("master_link_status") != "up":  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             await primary.execute_command("ACL SETUSER copier off")
-            await primary.client_kill_filter(_type="replica")
+            await primary.execute_command("CLIENT KILL TYPE replica")
             while not await is_replica(primary, node):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         try:

@@ -33,8 +33,8 @@ logger = logging.getLogger("sanic_cookies")
 _SCHEMES = ("postgresql://", "postgres://")
 CONNECT_SECONDS = 2.0
 RELEASE_SECONDS = 1.0
-# The server is not there, or wants nobody.
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError)
+# The server is not there, or wants nobody; or none of several is what the URL asks for, now.
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.TargetServerAttributeNotMatched)
 # The server closed the connection, perhaps while it lay idle.
 CUT = (
     asyncpg.PostgresConnectionError,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from ..ear import Ear
 from ..news import News
@@ -19,8 +19,8 @@ NEWS = "sanic_cookies:news:"  # as in lua/news.lua
 class RedisEar(Ear):
     """Listens to Redis; topics are prefixes of keys."""
 
-    # A cluster's client may not know how to subscribe.
-    away = (RedisError, OSError, TimeoutError, AttributeError)
+    # A cluster's client may not know how to subscribe, and not where while the cluster is away.
+    away = (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError, KeyError)
 
     def __init__(self, wakeups: Wakeups, news: News) -> None:
         """See `Ear`; `client` is to be set before `open`."""

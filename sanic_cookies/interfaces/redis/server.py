@@ -19,7 +19,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisClusterException, RedisError
 
     from .ear import RedisEar
     from .link import CONNECT_SECONDS
@@ -29,7 +29,8 @@ except ImportError as error:  # pragma: no cover - tested in a process of its ow
         "Redis needs its driver: pip install 'sanic-cookies[redis]'", name=error.name
     ) from error
 
-FAILURES = (RedisError, OSError)  # no answer, or one that refuses
+# No answer, or one that refuses; that a cluster is away is no `RedisError`.
+FAILURES = (RedisError, RedisClusterException, OSError)
 
 
 class RedisServer:
