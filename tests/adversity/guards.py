@@ -305,9 +305,16 @@ GUARDS = [
     Guard(
         "an older cookie is not touched",
         "interfaces/cookie/interface.py",
-        "return sid != self._former and await super().touch(name, sid, version, ttl)",
-        "return await super().touch(name, sid, version, ttl)",
+        "if record is None or await self._revocations.judged(record) is not record:",
+        "if record is None:",
         "../app/test_in_cookie.py::bring_an_older_cookie_back",
+    ),
+    Guard(
+        "a logout is remembered as long as any cookie of the session lives",
+        "interfaces/cookie/revocations.py",
+        "max(ttl, self._left))\n        if await self._interface.save(tombstone)",
+        "ttl)\n        if await self._interface.save(tombstone)",
+        "../unit/test_in_cookie.py::an_end_is_remembered",
     ),
 ]
 GUARDS += [Guard(*row) for row in LOGINS]
