@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar, Protocol
 
 from sanic.request import Request
-from sanic.response import HTTPResponse
+from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from .exchange import Exchange, drop_cookies
 
@@ -98,7 +98,7 @@ class _WithSessions(Request):
                 # A cache or a log among them is to see whose page this is.
                 exchange.write_to(response)
         response, stream = await super().respond(response), self.stream
-        if stream is not None and getattr(response, "stream", stream) is not stream:
+        if isinstance(response, BaseHTTPResponse) and stream and response.stream is not stream:
             # Another request was answered with this very object meanwhile: it would go there.
             response = stream.respond(response)
         # After all middlewares, so that one which answers itself cannot lose the cookies.

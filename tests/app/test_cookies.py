@@ -416,6 +416,30 @@ async def test_a_response_object_shared_by_requests_at_once(goes_first: str) -> 
         assert sid in line
 
 
+async def test_a_stream_behind_a_middleware() -> None:
+    """What Sanic runs as a stream of its own goes with its cookie, and whole."""
+    app, _ = make_shop()
+
+    async def tell(response: ResponseStream) -> None:
+        await response.write("told")
+
+    @app.get("/stream")
+    async def stream(request: Request) -> Any:
+        async with request.ctx.session as sess:
+            sess["n"] = 1
+        return ResponseStream(tell)
+
+    @app.on_response
+    async def look_on(request: Request, response: Any) -> None:
+        pass
+
+    async with serve(app) as url:
+        reply = await ask(url, "/stream")
+
+        assert (reply.status, len(reply.set_cookies)) == (200, 1)
+        assert b"told" in reply.body
+
+
 # Cookies and headers of the application's own.
 
 
