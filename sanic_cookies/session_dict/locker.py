@@ -77,6 +77,8 @@ class SessionLocker(SessionReader):
 
     async def _lock_and_read(self, credential: Credential) -> None:
         """Take lock and lease, and read; a session that is not (or no more) ours stays unlocked."""
+        if self._failure is not None:
+            await self._hear()
         if self._exchange.begun:
             self._count_anew()
         runtime, label, began = self._runtime, self._exchange.label, time.monotonic()

@@ -5,6 +5,7 @@ Nothing is written here, and nothing is created by it.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time
 from collections.abc import Mapping
@@ -102,7 +103,7 @@ class SessionReader(SessionLifetime):
     def _to_ask(self) -> Credential | None:
         """Return what to ask the store for; None if what the session is has been settled."""
         if self._status is UNREAD:
-            if self._failure is not None and self._store.is_down:
+            if self._failure is not None and self._looking is None and self._store.is_down:
                 raise self._failure
         elif not (self._status is LIVE and self._looks_anew()):
             return None
@@ -120,6 +121,8 @@ class SessionReader(SessionLifetime):
             credential: What is asked for.
             to_write: Settle nothing by what is not the newest: see `FanOut.require_newest`.
         """
+        if self._failure is not None:
+            await self._hear()
         try:
             record = await self._store.read(
                 self._runtime.settings.name, credential.sid, self._budget
@@ -148,12 +151,18 @@ class SessionReader(SessionLifetime):
             # still down. Somebody else looks whether it is back.
             self._failure = SessionStoreError("the store is taken as down")
             if not self._store.is_down:
-                self._runtime.background.spawn(self._probe())
+                self._looking = self._runtime.background.spawn(self._probe())
             return
         try:
             await self.load()
         except SessionStoreError as error:
             self._failure = error
+
+    async def _hear(self) -> None:
+        """Wait for what this very request has asked a store that was down: it may be back."""
+        if (looking := self._looking) is not None:
+            await asyncio.wait({looking})
+            self._looking = None
 
     async def _probe(self) -> None:
         """Ask the store once, so that it is known to be back."""

@@ -65,6 +65,7 @@ class SessionState:
         "_lease",
         "_located",
         "_logged_in",
+        "_looking",
         "_merged",
         "_muted",
         "_once_stored",
@@ -101,6 +102,7 @@ class SessionState:
         self._credential: Credential | None = None
         self._status = UNREAD
         self._failure: SessionError | None = None
+        self._looking: asyncio.Task[None] | None = None  # asks whether a store is back
         self._record: Record | None = None
         self._read_at = 0.0  # monotonic seconds at which the record's `now` was right
         self._payload = b""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ from sanic_cookies import (
     SessionStoreError,
     SessionTooLarge,
 )
+from sanic_cookies.interfaces import guard
 from sanic_cookies.testing import Faulty
 from sanic_cookies.token import Token
 from servers import RedisServer
@@ -208,6 +210,32 @@ async def test_a_store_that_refuses(behind: tuple[ToxicProxy, Any]) -> None:
 
         assert lab.browser.cookies == cookies
         assert await lab.stored() == {"n": 2, "password": SECRET}
+
+
+async def look(sess: SessionDict) -> int:
+    return (await sess.peek())["n"]
+
+
+@pytest.mark.parametrize("body", [count, look])
+async def test_the_first_after_an_outage(
+    behind: tuple[ToxicProxy, Any], body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long nobody has come, who does when the store is back is let in."""
+    proxy, master = behind
+    async with Lab(master) as lab:
+        await lab.put(n=1)
+        await proxy.stop()
+        with down_meanwhile():
+            assert_fault(lab, await lab.visit(body), 503, SessionStoreError, "not available")
+        await proxy.start()
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + guard.DOWN_SECONDS)
+        monkeypatch.setattr(guard, "time", clock)
+
+        async def after_a_moment(sess: SessionDict) -> None:
+            await asyncio.sleep(0)  # by then the store is being asked whether it is back
+            await body(sess)
+
+        assert (await lab.visit(after_a_moment)).status_code == 200
 
 
 async def test_a_new_browser_and_a_store_that_refuses(behind: tuple[ToxicProxy, Any]) -> None:
