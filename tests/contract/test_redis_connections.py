@@ -332,6 +332,18 @@ def test_each_loop_has_a_connection_of_its_own(server: RedisServer, loop: Any) -
             runner.run(body())
 
 
+async def test_who_listens_takes_nothing_from_a_pool(server: RedisServer) -> None:
+    """A ready client's pool is left to its owner, by who hears of news and of leases, too."""
+    async with redis_asyncio.Redis.from_url(server.url, max_connections=1) as client:
+        async with opened(Redis(client)) as interface:
+            await listener(interface)
+            assert await client.ping()
+            number = len(await client.client_list())
+        async with asyncio.timeout(10):
+            while len(await client.client_list()) >= number:  # noqa: ASYNC110 - nor is it left
+                await asyncio.sleep(0.01)
+
+
 async def test_timeout_of_the_client_is_not_that_of_news(server: RedisServer) -> None:
     """News may be as rare as they like, whatever the client says of how long a reply may take."""
     short, draft = 0.05, new_draft()

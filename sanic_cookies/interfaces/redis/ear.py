@@ -11,9 +11,28 @@ from redis.exceptions import RedisClusterException, RedisError
 from ..ear import Ear
 from ..news import News
 from ..wakeups import Wakeups
+from .wire import says_how
 
 _LOOK_SECONDS = 60.0  # nothing comes of it: a wait has to end
 NEWS = "sanic_cookies:news:"  # as in lua/news.lua
+
+
+class _Beside:
+    """A client's pool, but that a connection is none of those that it counts and lends."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        connection = self._pool.make_connection()
+        await connection.connect()
+        return connection
+
+    async def release(self, connection: Any) -> None:
+        await connection.disconnect()
 
 
 class RedisEar(Ear):
@@ -31,6 +50,8 @@ class RedisEar(Ear):
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Any]:
         async with self.client.pubsub() as line:
+            if says_how(self.client):
+                line.connection_pool = _Beside(line.connection_pool)
             await line.subscribe(self._wake_channel)
             yield line
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from hiredis import pack_command
 from redis import Redis as BlockingRedis
@@ -107,9 +107,12 @@ def transport_of(client: Redis | RedisCluster) -> Transport:
     we need. A cluster's client routes each command, and somebody's own class may count or change
     them: those are used as they are.
     """
-    if type(client) is Redis and client.connection_pool.connection_class in _KNOWN:
-        return Wire(client.connection_pool)
-    return OwnPool(client)
+    return Wire(client.connection_pool) if says_how(client) else OwnPool(client)
+
+
+def says_how(client: object) -> TypeGuard[Redis]:
+    """Whether connections can be made beside those of a client, as it makes its own."""
+    return type(client) is Redis and client.connection_pool.connection_class in _KNOWN
 
 
 class OwnPool:
