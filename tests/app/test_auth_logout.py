@@ -465,6 +465,35 @@ async def test_only_logins_are_revoked(shared_master: Any) -> None:
 
 async def test_a_logout_and_what_another_task_begins_meanwhile(shared_master: Any) -> None:
     """While a logout waits for its store another task logs in: that login ends with it."""
+    pause, writing, faulty = Pause(), Pause(), Faulty(shared_master)
+
+    async def body(request: Request) -> Any:
+        logout = asyncio.create_task(lab.auth.logout_user(request))
+        await pause.reached.wait()
+        await lab.auth.login_user(request, "bob")
+        login = asyncio.create_task(lab.auth.login_user(request, "cleo"))
+        await writing.reached.wait()
+        pause.resume.set()
+        await asyncio.wait({logout}, timeout=0.1)  # it has to wait: a shorter time proves less
+        writing.resume.set()
+        await asyncio.gather(logout, login, return_exceptions=True)
+        return await lab.auth.current_user(request)
+
+    async with AuthLab(faulty) as lab:
+        await lab.login("ann")
+        faulty._add("delete", 1, 1, after=pause.wait)
+        write_call = "commit" if lab.auth.runtime.store.is_shared else "save"
+        faulty._add(write_call, 1, 1, after=writing.wait)
+        response = await lab.visit(body)
+
+        assert response.json() is None, lab.errors
+        assert lab.browser.cookies == {}
+        for user in ("ann", "bob", "cleo"):
+            assert await lab.auth.sessions_of(user) == []
+
+
+async def test_a_logout_and_a_login_that_has_written_nothing_yet(shared_master: Any) -> None:
+    """A login that only begins as a logout ends may come after it, but as a whole or not at all."""
     pause, faulty = Pause(), Faulty(shared_master)
 
     async def body(request: Request) -> Any:
@@ -479,10 +508,12 @@ async def test_a_logout_and_what_another_task_begins_meanwhile(shared_master: An
     async with AuthLab(faulty) as lab:
         await lab.login("ann")
         faulty._add("delete", 1, 1, after=pause.wait)
-        response = await lab.visit(body)
+        is_in = (await lab.visit(body)).json() == "cleo"
 
-        assert response.json() == lab.browser.cookies.get("auth_session") is None, lab.errors
-        for user in ("ann", "bob", "cleo"):
+        assert len(await lab.auth.sessions_of("cleo")) == is_in, lab.errors
+        assert ("auth_session" in lab.browser.cookies) == is_in
+        assert await lab.user() == ("cleo" if is_in else None)
+        for user in ("ann", "bob"):
             assert await lab.auth.sessions_of(user) == []
 
 
