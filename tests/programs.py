@@ -119,7 +119,7 @@ def _wait_until_at_rest(main: psutil.Process) -> None:
     start = since = time.monotonic()
     before = waits = main.num_ctx_switches().voluntary
     while (waits == before or time.monotonic() - since < _REST) and time.monotonic() - start < 1:
-        time.sleep(0.001)
+        time.sleep(0.001)  # the system reports no switch: it has to be looked for
         if main.num_ctx_switches().voluntary != waits:
             waits, since = main.num_ctx_switches().voluntary, time.monotonic()
 
