@@ -7,8 +7,8 @@ nothing: a pair of middlewares would cost it 5 to 10 microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, ClassVar, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Protocol, cast
 
 from sanic.request import Request
 from sanic.response import BaseHTTPResponse, HTTPResponse
@@ -41,6 +41,12 @@ class _WithSessions(Request):
     _sessions: ClassVar[Sessions]
     _exchange: Exchange | None = None
     _context: Any = None
+    _respond_as_own: ClassVar[Callable[..., Awaitable[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        """Find the app's own `respond()` once: by `super()` it would be sought by each request."""
+        super().__init_subclass__()
+        cls._respond_as_own = super().respond
 
     @property
     def ctx(self) -> Any:
@@ -62,15 +68,15 @@ class _WithSessions(Request):
         # What Sanic runs between here and the sending.
         others = (route and route.extra.response_middleware) or self.app.response_middleware
         exchange = self._exchange
-        if exchange is None and (others or self._sessions.saves_untouched):
-            self.ctx  # noqa: B018 - one of them may be the first to look at a session
-            exchange = self._exchange
         if exchange is None:
-            if getattr(response, "headers", None):
-                drop_cookies(response)  # a shared response has nobody else's on it
-            if not options:  # spares the making of another dict
-                return super().respond(response)
-            return super().respond(response, **options)
+            if not others and not self._sessions.saves_untouched:
+                if isinstance(response, BaseHTTPResponse) and response.headers:
+                    drop_cookies(response)  # a shared response has nobody else's on it
+                if not options:  # spares the making of another dict
+                    return self._respond_as_own(response)
+                return self._respond_as_own(response, **options)
+            self.ctx  # noqa: B018 - one of the others may be the first to look at a session
+            exchange = cast("Exchange", self._exchange)
         if response is None:
             response = HTTPResponse(**options)
         has_headers = hasattr(response, "headers")
@@ -83,7 +89,7 @@ class _WithSessions(Request):
         if has_headers:
             exchange.begun = True
             exchange.write_to(response)
-        return super().respond(response)
+        return self._respond_as_own(response)
 
     async def _respond_after(
         self, exchange: Exchange, response: Any, unsaved: list[Any], others: bool
@@ -97,7 +103,7 @@ class _WithSessions(Request):
             if others:
                 # A cache or a log among them is to see whose page this is.
                 exchange.write_to(response)
-        response, stream = await super().respond(response), self.stream
+        response, stream = await self._respond_as_own(response), self.stream
         if isinstance(response, BaseHTTPResponse) and stream and response.stream is not stream:
             # Another request was answered with this very object meanwhile: it would go there.
             response = stream.respond(response)
