@@ -25,6 +25,9 @@ EXPIRY = 15.0  # so that the number of sessions levels off soon
 LEASE = 2.0
 
 app = Sanic("soak", configure_logging=False)
+# Sanic's timer keeps a websocket that is gone, and its 17 KB, for up to half of this: 30 s, for as
+# long as which each worker grew.
+app.config.REQUEST_TIMEOUT = 4
 
 
 class OneLine(logging.Formatter):
