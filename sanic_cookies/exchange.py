@@ -276,11 +276,13 @@ class Exchange:
             headers[_CACHE] = _NO_STORE
 
 
-def drop_cookies(response: Any) -> None:
-    """Take our cookies off a response that is sent again for a request which has none."""
+def drop_ours(response: Any) -> None:
+    """Take what is for one browser only off a response that is sent again, to another one."""
     headers = getattr(response, "headers", ())
     if _SET_COOKIE in headers:
         _keep_foreign(headers, ())
+    if _CLEAR in headers:
+        _drop_our_site_data(headers)
 
 
 def _keep_foreign(headers: Any, replaced: Container[str]) -> None:

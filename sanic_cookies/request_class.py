@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, cast
 from sanic.request import Request
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
-from .exchange import Exchange, drop_cookies
+from .exchange import Exchange, drop_ours
 
 
 class Sessions(Protocol):
@@ -70,8 +70,8 @@ class _WithSessions(Request):
         exchange = self._exchange
         if exchange is None:
             if not others and not self._sessions.saves_untouched:
-                if isinstance(response, BaseHTTPResponse) and response.headers:
-                    drop_cookies(response)  # a shared response has nobody else's on it
+                if getattr(response, "headers", None):
+                    drop_ours(response)  # a shared response has nobody else's on it
                 if not options:  # spares the making of another dict
                     return self._respond_as_own(response)
                 return self._respond_as_own(response, **options)
@@ -84,7 +84,7 @@ class _WithSessions(Request):
         if exchange.unsettled and has_headers:
             unsaved = self._sessions.unsaved(self._context)
         if unsaved or others:
-            drop_cookies(response)  # whatever becomes of this call
+            drop_ours(response)  # whatever becomes of this call
             return self._respond_after(exchange, response, unsaved, bool(others))
         if has_headers:
             exchange.begun = True

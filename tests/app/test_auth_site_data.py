@@ -142,8 +142,12 @@ async def test_the_handlers_own_header_stays() -> None:
         assert (await lab.visit(body)).headers[HEADER] == '"*"'
 
 
-async def test_a_response_object_that_is_shared() -> None:
-    """A response that served a logout and serves another request clears nothing there."""
+@pytest.mark.parametrize("preload", [True, False])
+async def test_a_response_object_that_is_shared(preload: bool) -> None:
+    """A response that served a logout and serves another request clears nothing there.
+
+    Nor where that request has nothing to do with sessions, for which nothing of ours is made.
+    """
     shared = json("bye")
 
     async def logout(request: Request) -> Any:
@@ -153,10 +157,12 @@ async def test_a_response_object_that_is_shared() -> None:
     async def other(request: Request) -> Any:
         return shared
 
-    async with AuthLab(clear_site_data=True) as lab:
+    lab = AuthLab(clear_site_data=True)
+    lab.app.add_route(other, "/other", ctx_session_preload=preload)
+    async with lab:
         await lab.login("ann")
         assert (await lab.visit(logout)).headers[HEADER] == USUAL
-        assert HEADER not in (await lab.visit(other)).headers
+        assert HEADER not in (await lab.browser.get("/other")).headers
 
 
 @pytest.mark.parametrize("value", ["cache", 1, ["cookies", "Cache"], ["*"], [1], [[]]])

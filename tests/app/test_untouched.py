@@ -8,6 +8,7 @@ from weakref import ref
 
 import pytest
 from sanic import HTTPResponse, Request, Sanic, text
+from sanic.response import ResponseStream
 
 from harness import Browser, make_app, serve
 from sanic_cookies import AuthSession, InMemory, Session
@@ -77,9 +78,17 @@ async def test_there_is_no_middleware_without_need() -> None:
     assert not guarded.response_middleware
 
 
-async def test_a_response_that_is_sent_to_all_carries_nobodys_cookie() -> None:
-    """A response object kept by the application is cleaned of the cookie that another one got."""
-    app, kept = make_app(), text("the same for all")
+async def _tell(response: Any) -> None:
+    await response.write("the same for all")
+
+
+@pytest.mark.parametrize("kept", [text("the same for all"), ResponseStream(_tell)])
+async def test_a_response_that_is_sent_to_all_carries_nobodys_cookie(kept: Any) -> None:
+    """A response object kept by the application is cleaned of the cookie that another one got.
+
+    Also one whose headers Sanic copies to another response, as it does for `file_stream()`.
+    """
+    app = make_app()
     Session(app, InMemory(), preload=False)
 
     @app.get("/touch")
@@ -94,7 +103,10 @@ async def test_a_response_that_is_sent_to_all_carries_nobodys_cookie() -> None:
 
     async with serve(app) as url, Browser(url) as first, Browser(url) as second:
         assert "set-cookie" in (await first.get("/touch")).headers
-        assert "set-cookie" not in (await second.get("/leave")).headers
+        answer = await second.get("/leave")
+
+    assert (answer.status_code, answer.text) == (200, "the same for all")
+    assert "set-cookie" not in answer.headers
 
 
 async def test_the_apps_own_request_class_is_kept() -> None:
