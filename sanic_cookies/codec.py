@@ -6,6 +6,7 @@ are an unreadable record, never a guess (CVE-2026-39324).
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -13,8 +14,12 @@ import msgspec
 from .errors import SessionNotSerializable
 from .record import RecordUnreadable
 
-# Deeper than any sane session, shallow enough for every decoder's stack.
+# Deeper than any sane session, shallow enough for every decoder's stack, and for that of
+# `copy.deepcopy`, which takes up to three frames a level; Python has 1,000 for all there is to do.
+MAX_DEPTH = 200
 _MAX_SEARCH_DEPTH = 64
+# Halves of characters: Python's JSON lets them through, and no store takes them.
+HALVES = re.compile("[\ud800-\udfff]")
 _REMEDY = "would not be read back equal: store what JSON has, such as an id or a text, or use Typed"
 _ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
@@ -83,10 +88,16 @@ def require_faithful(codec: Codec, payload: bytes, data: Any, key: str) -> None:
 
     Raises:
         SessionNotSerializable: A value would come back as something else (a set, a date, NaN, an
-            integer key); the error names where it stands.
+            integer key), or is nested so deeply that a request further up or down the stack could
+            not read it; the error names where it stands.
     """
-    back = codec.decode(payload)[key]
+    # Each level has its bracket, or a byte in any other encoding: mostly that settles it.
+    is_json = type(codec) is JSONCodec
+    levels = payload.count(b"[") + payload.count(b"{") if is_json else len(payload)
+    if levels > MAX_DEPTH:
+        _require_shallow(data)
     try:
+        back = codec.decode(payload)[key]
         found = None if back == data else _unfaithful(data, back, "sess")
     except RecursionError as error:
         raise SessionNotSerializable("it is nested too deeply") from error
@@ -94,8 +105,26 @@ def require_faithful(codec: Codec, payload: bytes, data: Any, key: str) -> None:
         raise SessionNotSerializable(f"{found.what} {_REMEDY}", found.path)
 
 
+def _require_shallow(data: Any) -> None:
+    """Refuse what is nested too deeply; level by level, as it may well be too deep for the stack.
+
+    Raises:
+        SessionNotSerializable: A value is.
+    """
+    for step, child in _children(data):
+        level, depth = [child], 0
+        while level := [inner for each in level for _, inner in _children(each)]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise SessionNotSerializable(
+                    f"it is nested more than {MAX_DEPTH} levels deep", f"sess[{step!r}]"
+                )
+
+
 def _named(value: Any) -> str:
     """Say what kind of value it is; the value itself stays unsaid."""
+    if isinstance(value, str) and HALVES.search(value):
+        return "half a character (a lone surrogate) in a text"
     return "NaN or infinity" if isinstance(value, float) else type(value).__name__
 
 

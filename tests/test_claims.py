@@ -238,7 +238,7 @@ async def test_there_and_back(tmp_path: Path) -> None:
         assert (await browser.get("/cart?page=2")).json() == {"cart of": "ada"}
 
         refused = shown.partition("and nothing else: ")[2].partition(" and their kin")[0]
-        assert len(code(refused)) == 4
+        assert len(code(refused)) == 5
         for path in code(refused):
             away = await browser.post("/login", params={"next": path}, data={"name": "ada"})
             assert away.headers["location"] == "/"

@@ -18,8 +18,9 @@ _DECODINGS = 4  # what is encoded more often was made to hide something
 # Printable ASCII without a backslash, which browsers read as a slash: what comes after a second
 # slash at the beginning is a host to them.
 _PATH = re.compile(r"/(?!/)[!-\[\]-~]*", re.ASCII)
-# What becomes "//host" if somebody between here and the browser decodes it or resolves the dots.
-_HOSTLIKE = re.compile(r"/(?:\.{0,2}/)*\.{0,2}[/\\]")
+# What becomes "//host" if somebody between here and the browser decodes it or resolves the dots, as
+# `new URL(next, location).pathname` does with "/a/..//host"; browsers themselves never send dots.
+_HOSTLIKE = re.compile(r"//|.*/\.\.?(?:/|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
+from ..codec import HALVES
+
 MAX_USER_KEY = 255  # characters; an index of Postgres takes 2704 bytes
 _HASHED = "sha256:"
-# Halves of characters: JSON lets them through, and no store takes them.
-_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def default_user_key(user: Any) -> Any:
@@ -46,7 +45,7 @@ def index_key(key: Any) -> str | None:
     if not isinstance(key, str):
         key = msgspec.to_builtins(key)  # a UUID is its text, wherever it was made one
     text = key if isinstance(key, str) else msgspec.json.encode(key).decode()
-    is_plain = len(text) <= MAX_USER_KEY and "\0" not in text and not _HALVES.search(text)
+    is_plain = len(text) <= MAX_USER_KEY and "\0" not in text and not HALVES.search(text)
     if not is_plain or text.startswith(_HASHED):
         return _HASHED + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return text

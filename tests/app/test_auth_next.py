@@ -25,6 +25,8 @@ KEPT = [
     "/search?text=%0a%2f%2f",
     "/.well-known/x",
     "/...",
+    "/..me/.you/me..",
+    "/me?back=/../..//",
     "/" + "a" * 2047,
 ]
 
@@ -58,6 +60,13 @@ REFUSED = [
     "/..//evil.example",
     "/./\\evil.example",
     "/%2e/%2fevil.example",
+    "/me/..//evil.example",
+    "/me/../..//evil.example",
+    "/me/%2e%2e//evil.example",
+    "/me/..%2f/evil.example",
+    "/a/b/../..//evil.example?x#y",
+    "/me/..",
+    "/me/./you",
     "%2f%2fevil.example",
     "http://evil.example/",
     "https:evil.example",

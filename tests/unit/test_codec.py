@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections import OrderedDict, namedtuple
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,13 @@ from sanic_cookies.record import RecordUnreadable
 
 CODEC = JSONCodec()
 Pair = namedtuple("Pair", "a b")
+
+
+class Packed:
+    """Another codec: nothing of it has brackets."""
+
+    encode = staticmethod(msgspec.msgpack.encode)
+    decode = staticmethod(msgspec.msgpack.decode)
 
 
 class Level(IntEnum):
@@ -201,18 +210,48 @@ def test_what_is_equal_in_json_is_taken(value: Any, back: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda x: [x], lambda x: (x,), lambda x: {"k": x}])
-@pytest.mark.parametrize("depth", [10, 500, *range(880, 1000, 8), 1100, 5000, 100_000])
+@pytest.mark.parametrize("depth", [10, 200, 201, 500, *range(880, 1000, 8), 1100, 5000, 100_000])
 def test_depth_is_stored_or_refused(make: Any, depth: int) -> None:
-    """However deep a value is nested, it is stored or refused; the stack never overflows."""
+    """A value of 200 levels is stored, a deeper one refused; the stack never overflows."""
     value: Any = 1
     for _ in range(depth):
         value = make(value)
     try:
         store_and_load({"deep": value})
     except SessionNotSerializable:
-        assert depth > 500
+        assert depth > codecs.MAX_DEPTH
     else:
-        assert depth < 100_000  # how deep the encoder goes depends on the Python version
+        assert depth <= codecs.MAX_DEPTH
+
+
+def test_what_is_nested_too_deeply_is_named() -> None:
+    """The error names the key, and how deep is deep enough; other brackets do not count."""
+    deep: Any = 1
+    for _ in range(codecs.MAX_DEPTH + 1):
+        deep = [deep]
+
+    with pytest.raises(SessionNotSerializable) as caught:
+        store_and_load({"flat": [[]] * 500, "deep": deep})
+    assert caught.value.detail == "sess['deep']: it is nested more than 200 levels deep"
+
+
+@pytest.mark.parametrize("codec", [JSONCodec(), Packed()])
+def test_a_session_is_read_wherever_it_was_written(codec: Codec) -> None:
+    """What was stored with much of the stack free is read, and copied, with half of it taken."""
+    deep: Any = 1
+    for _ in range(codecs.MAX_DEPTH):
+        deep = {"k": deep}
+    payload = codec.encode({"d": {"deep": deep}})
+    codecs.require_faithful(codec, payload, {"deep": deep}, "d")
+
+    def read(frames: int) -> Any:
+        if frames:
+            return read(frames - 1)
+        return copy.deepcopy(codecs.decode(codec, payload))
+
+    assert read(400) == {"d": {"deep": deep}}
+    with pytest.raises(SessionNotSerializable):
+        codecs.require_faithful(codec, codec.encode({"d": {"a": [deep]}}), {"a": [deep]}, "d")
 
 
 def test_a_cycle_is_refused() -> None:
