@@ -152,13 +152,14 @@ class Wiring:
         Sanic swallows what is raised here, so a failure becomes the answer that raising it in the
         handler would have given.
         """
-        failure: Exception | None = None
-        for sess in unsaved:
-            try:
-                await sess.close(response.status)
-            except Exception as error:  # noqa: BLE001 - it becomes the response
-                failure = failure or error
-        return response if failure is None else await self._answer(request, failure)
+        failure = await _close(unsaved, response.status)
+        if failure is None:
+            return response
+        response = await self._answer(request, failure)
+        # An exception handler may have written in turn. If that fails, too, Sanic's own answers.
+        late = self.unsaved(request.ctx) if hasattr(response, "status") else []
+        failure = await _close(late, response.status) if late else None
+        return response if failure is None else self.app.error_handler.default(request, failure)
 
     async def _answer(self, request: Request, error: Exception) -> Any:
         """Return the response that raising `error` in the handler would have given."""
@@ -170,6 +171,7 @@ class Wiring:
     async def _handle(self, request: Request, error: Exception) -> Any:
         handler: Any = self.app.error_handler
         try:
+            await self._report(request, error)
             response = handler.response(request, error)
             response = await response if isawaitable(response) else response
         except Exception:  # the application's own handler failed; Sanic would swallow that too
@@ -177,6 +179,17 @@ class Wiring:
             response = None
         # Of nothing Sanic would make an empty answer that says 200.
         return handler.default(request, error) if response is None else response
+
+    async def _report(self, request: Request, error: Exception) -> None:
+        """Tell whom Sanic tells of each exception that it handles."""
+        told = {"exception": error}
+        await self.app.dispatch("server.exception.report", context=told, fail_not_found=False)
+        await self.app.dispatch(
+            "http.lifecycle.exception",
+            context={"request": request, **told},
+            inline=True,
+            fail_not_found=False,
+        )
 
     async def _warn_of_workers(self, app: Sanic[Any, Any]) -> None:
         if app.state.workers < 2:
@@ -216,6 +229,17 @@ class Wiring:
         """Return each interface once, however many sessions share it."""
         unique = {id(each): each for session in self.sessions for each in session.interfaces}
         return list(unique.values())
+
+
+async def _close(unsaved: list[SessionDict], status: int) -> Exception | None:
+    """Save what was changed without the lock; return the first failure."""
+    failure: Exception | None = None
+    for sess in unsaved:
+        try:
+            await sess.close(status)
+        except Exception as error:  # noqa: BLE001 - it becomes the response
+            failure = failure or error
+    return failure
 
 
 async def _prepare(request: Request, wanted: list[SessionDict], checks: list[Check]) -> Any:

@@ -332,8 +332,9 @@ class SessionDict(SessionEnding):
     async def close(self, status: int) -> None:
         """Merge what was changed without the lock, and note that the session was used.
 
-        Called once, with the response, if `needs_closing`. After an error (5xx) nothing is merged,
-        as after an exception in a block.
+        Called with the response, if `needs_closing`. After an error (5xx) nothing is merged, as
+        after an exception in a block. What cannot be done is forgotten: who answers for the failure
+        may write, and that alone is saved.
 
         Args:
             status: HTTP status of the response.
@@ -342,12 +343,19 @@ class SessionDict(SessionEnding):
             self._doomed = ()
             return
         self._closing = True
-        must_save = self._runtime.settings.save_every_request and self._must_save()
-        if self._doomed or must_save or self.is_modified:
-            async with self:
-                self._renew = self._renew or must_save
-        elif (record := self._touchable()) is not None:
-            await self._touch(record)
+        try:
+            must_save = self._runtime.settings.save_every_request and self._must_save()
+            if self._doomed or must_save or self.is_modified:
+                async with self:
+                    self._renew = self._renew or must_save
+            elif (record := self._touchable()) is not None:
+                await self._touch(record)
+        except Exception:
+            self._blind = self._unlocked = None
+            self._doomed, self._written = (), True
+            raise
+        finally:
+            self._closing = False
 
     def _must_save(self) -> bool:
         """Say whether there is a session that this request has not written yet.

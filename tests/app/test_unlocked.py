@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sanic import Request, text
+from sanic import Request, Sanic, json, text
 
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
-from sanic_cookies import Session, SessionDict
+from sanic_cookies import InMemory, Session, SessionDict, SessionError, SessionTooLarge
 from sanic_cookies.session_dict.mapping import MIXED, UNLOCKED
+from sanic_cookies.testing import Faulty
 
 
 def read(sess: SessionDict) -> None:
@@ -398,3 +400,100 @@ async def test_a_handler_of_the_application_that_only_looks() -> None:
 
     async with serve(app) as url, Browser(url) as browser:
         assert (await browser.get("/")).status_code == 500
+
+
+def _site(late: Callable[[SessionDict], Awaitable[None]]) -> Sanic[Any, Any]:
+    """Return an app whose save with the response fails; its exception handler then does `late`."""
+    app = make_app()
+    Session(app, max_bytes=200, warn_lock=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        request.ctx.session["n"] = "x" * 1000
+        return text("saved!")
+
+    @app.get("/see")
+    async def see(request: Request) -> Any:
+        return json(dict(await request.ctx.session.peek()))
+
+    @app.exception(SessionError)
+    async def failed(request: Request, error: Exception) -> Any:
+        await late(request.ctx.session)
+        return text("too much", status=409)
+
+    return app
+
+
+async def _put_plain(sess: SessionDict) -> None:
+    sess["told"] = True
+
+
+async def _put_locked(sess: SessionDict) -> None:
+    async with sess:
+        sess["told"] = True
+
+
+@pytest.mark.parametrize("late", [_put_plain, _put_locked])
+async def test_an_exception_handler_may_write(late: Any) -> None:
+    """What a handler for the failure of a late save writes is saved; what has failed is gone."""
+    async with serve(_site(late)) as url, Browser(url) as browser:
+        response = await browser.get("/")
+
+        assert (response.status_code, response.text) == (409, "too much")
+        assert (await browser.get("/see")).json() == {"told": True}
+
+
+async def test_an_exception_handler_that_fails_to_save_in_turn() -> None:
+    """The second failure is answered without the app's handler, which would go on for ever."""
+
+    async def late(sess: SessionDict) -> None:
+        sess["n"] = "y" * 1000
+
+    async with serve(_site(late)) as url, Browser(url) as browser:
+        response = await browser.get("/")
+
+        assert (response.status_code, set_cookies(response)) == (500, [])
+        assert (await browser.get("/see")).json() == {}
+
+
+@pytest.mark.parametrize("use", [SessionDict.destroy, write, get])
+async def test_a_friendly_answer_to_a_store_that_is_away_stays(use: Any) -> None:
+    """What failed is not tried again for an exception handler that writes nothing."""
+    store = Faulty(InMemory())
+    lab = Lab(store, warn_lock=False, save_every_request=True)
+
+    @lab.app.exception(SessionError)
+    async def failed(request: Request, error: Exception) -> Any:
+        return text("not now", status=409)
+
+    async def body(sess: SessionDict) -> None:
+        use(sess)
+        for operation in ("fetch", "save", "delete", "touch"):
+            store.fail(operation)
+
+    async with lab:
+        await lab.put(n=1)
+        response = await lab.visit(body)
+
+        assert (response.status_code, response.text) == (409, "not now")
+
+
+async def test_a_late_failure_is_reported() -> None:
+    """Who is told of each exception of the app is told of that of a late save."""
+    app, heard = _site(_put_plain), []
+    reported = asyncio.Event()
+
+    @app.report_exception
+    async def report(app: Any, exception: Exception) -> None:
+        heard.append(("report", type(exception)))
+        reported.set()
+
+    @app.signal("http.lifecycle.exception")
+    async def hear(request: Request, exception: Exception) -> None:
+        heard.append((request.path, type(exception)))
+
+    async with serve(app) as url, Browser(url) as browser, asyncio.timeout(30):
+        await browser.get("/")
+        await reported.wait()
+
+    assert sorted(heard) == [("/", SessionTooLarge), ("report", SessionTooLarge)]
