@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sanic import Sanic
@@ -10,6 +11,8 @@ from .background import Background
 from .hub import Hub
 from .meter import Meter
 from .signals import HEARD_AS, NEWS, SIGNALS
+
+logger = logging.getLogger("sanic_cookies")
 
 
 class Announcer:
@@ -50,7 +53,14 @@ class Announcer:
         if app is None or not self._is_heard(event):
             return
         context["session"] = self._name
-        self._background.spawn(app.dispatch(SIGNALS[event], context=context, fail_not_found=False))
+        self._background.spawn(self._send(app, SIGNALS[event], context))
+
+    async def _send(self, app: Sanic[Any, Any], signal: str, context: dict[str, Any]) -> None:
+        """Run the listeners: in this task, which a server that stops waits for, and not beside."""
+        try:
+            await app.dispatch(signal, context=context, inline=True, fail_not_found=False)
+        except Exception:
+            logger.exception("a listener to %s failed", signal)
 
     def has_audience(self, event: str) -> bool:
         """Say whether an event has to be told, as far as can be said before the server starts."""

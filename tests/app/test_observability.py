@@ -179,6 +179,63 @@ async def test_signals_carry_what_the_page_says(told: dict[str, list[dict[str, A
             assert all(len(str(value)) < 60 for value in context.values())
 
 
+class Closing(InMemory):
+    """Memory that notes when it is closed."""
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self._order = order
+
+    async def close(self) -> None:
+        await super().close()
+        self._order.append("closed")
+
+
+async def test_a_listener_that_is_under_way_is_waited_for() -> None:
+    """A server that stops lets listeners end, who may write down what they heard of."""
+    order: list[str] = []
+    lab, heard, go_on = Lab(Closing(order)), asyncio.Event(), asyncio.Event()
+
+    @lab.app.signal("session.record.created")
+    async def listener(**context: Any) -> None:
+        heard.set()
+        await go_on.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        order.append("told")
+
+    @lab.app.after_server_stop
+    async def stopping(_: object) -> None:
+        go_on.set()
+
+    async with lab:
+        await lab.put(n=1)
+        await heard.wait()
+
+    assert order == ["told", "closed"]
+
+
+async def test_a_listener_that_fails_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the signal whose listener has failed, and why; the request has not."""
+    lab, reported = Lab(), asyncio.Event()
+
+    @lab.app.signal("session.record.created")
+    async def listener(**context: Any) -> None:
+        raise ValueError("no such table")
+
+    @lab.app.report_exception
+    async def report(app: Any, exception: Exception) -> None:
+        reported.set()
+
+    async with lab:
+        await lab.put(n=1)
+        await reported.wait()
+
+    [line] = [each for each in caplog.records if "session.record.created" in each.getMessage()]
+    assert (line.name, line.levelname) == ("sanic_cookies", "ERROR")
+    assert "no such table" in caplog.text
+
+
 @pytest.mark.parametrize("signal", ["session.record.loaded", "session.record.<event>"])
 async def test_reads_are_told_to_who_listens(signal: str) -> None:
     """Each read of a session is told of, a preload and a block alike; a stranger's is none."""
