@@ -25,9 +25,12 @@ class Ear:
 
     Attributes:
         away: What its driver raises when the store is not there.
+        look_seconds: After so long a silence the store is asked for a sign of life, which has to
+            come in as long: nobody says that a connection is gone without a word.
     """
 
     away: tuple[type[Exception], ...] = (OSError, TimeoutError)
+    look_seconds = 20.0
 
     def __init__(self, wakeups: Wakeups, news: News) -> None:
         """Begin deaf.
@@ -53,7 +56,7 @@ class Ear:
         raise NotImplementedError
 
     async def _hear_out(self, line: Any) -> None:
-        """Take what comes until the connection ends."""
+        """Take what comes until the connection ends, or does not answer any more."""
         raise NotImplementedError
 
     # What is the same for all.

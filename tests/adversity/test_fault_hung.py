@@ -12,6 +12,10 @@ from fault_lab import RECOVERY, SLACK, check_refusal, count, nothing, peek, reco
 from faults import Site, frozen
 from lab import Lab
 from sanic_cookies import AuthSession, SessionDict
+from sanic_cookies.interfaces.ear import Ear
+from sanic_cookies.testing import new_draft
+from sanic_cookies.testing.news import listener
+from stores import opened
 
 CALL = 2.5
 REQUEST = 5.5
@@ -129,3 +133,34 @@ async def test_two_sessions_of_a_request_share_its_time(site: Site) -> None:
 
         assert answer.status_code == 503
         assert seconds < 8.0, "each had its own"
+
+
+async def test_who_listens_notices_that_nobody_talks(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the channel of news is gone without a word, another is opened, and news are heard."""
+    monkeypatch.setattr(Ear, "look_seconds", 0.2)
+    draft = new_draft()
+    async with opened(site.master()) as far, opened(site.near()) as near:
+        hearing = await listener(far)
+        site.proxy.mute()
+        assert await hearing.next() is None  # some may have been missed
+        await near.create(draft)
+        await near.delete(draft.name, draft.sid)
+        assert await hearing.next() == draft.sid
+
+
+async def test_who_listens_takes_a_quiet_server_for_no_dead_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has news for a long time: the channel stays the one that it was."""
+    monkeypatch.setattr(Ear, "look_seconds", 0.05)
+    draft = new_draft()
+    async with opened(site.master()) as far, opened(site.near()) as near:
+        hearing, accepted = await listener(far), site.proxy.accepted
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(hearing.next(), Ear.look_seconds * 20)
+        await near.create(draft)
+        await near.delete(draft.name, draft.sid)
+        assert await hearing.next() == draft.sid
+        assert site.proxy.accepted == accepted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ..ear import Ear
@@ -29,13 +29,14 @@ class PostgresEar(Ear):
         """
         super().__init__(wakeups, news)
         self._pool = pool
+        self._wake_channel = f"sanic_cookies_{wakeups.process}"
         self._news_channel = f"cookies_news_{table}"  # as in the statements that tell
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Any]:
         line = await self._pool.connect_alone()
         try:
-            await line.add_listener(f"sanic_cookies_{self._wakeups.process}", self._woken)
+            await line.add_listener(self._wake_channel, self._woken)
             yield line
         finally:
             line.terminate()
@@ -49,9 +50,18 @@ class PostgresEar(Ear):
     async def _hear_out(self, line: Any) -> None:
         ended = asyncio.Event()
         line.add_termination_listener(lambda _: ended.set())
-        if not line.is_closed():
-            self._wakeups.listening = True
-            await ended.wait()
+        self._wakeups.listening = not line.is_closed()
+        while not line.is_closed():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.look_seconds):
+                    await ended.wait()
+                    return
+            # Cut, not cancelled: for that asyncpg would connect to the server once more.
+            cut = asyncio.get_running_loop().call_later(self.look_seconds, line.terminate)
+            try:
+                await line.execute(f"LISTEN {self._wake_channel}")  # as before, which does nothing
+            finally:
+                cut.cancel()
 
     def _woken(self, connection: object, pid: int, channel: str, payload: object) -> None:
         self._wakeups.wake(str(payload))

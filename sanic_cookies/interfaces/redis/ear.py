@@ -13,7 +13,6 @@ from ..news import News
 from ..wakeups import Wakeups
 from .wire import says_how
 
-_LOOK_SECONDS = 60.0  # nothing comes of it: a wait has to end
 NEWS = "sanic_cookies:news:"  # as in lua/news.lua
 
 
@@ -59,12 +58,19 @@ class RedisEar(Ear):
         await line.subscribe(*(NEWS + topic for topic in topics))
 
     async def _hear_out(self, line: Any) -> None:
+        is_asked = False
         while True:
             # Not `listen()`: before redis-py 8 that ends by the client's `socket_timeout`.
-            message = await line.get_message(timeout=_LOOK_SECONDS)
+            message = await line.get_message(timeout=self.look_seconds)
             self._wakeups.listening = True
             if message is not None:
+                is_asked = False
                 self._take(message["type"], _text(message["channel"]), message["data"])
+            elif is_asked:
+                raise TimeoutError("the server does not answer")
+            else:
+                is_asked = True
+                await line.subscribe(self._wake_channel)  # as before: a user may have no PING
 
     def _take(self, kind: str, channel: str, data: Any) -> None:
         if channel == self._wake_channel:
