@@ -396,6 +396,41 @@ async def test_a_step_meets_a_write_where_transactions_are_strict(
             await done
 
 
+@pytest.fixture
+async def hasty(database: Connection, name: str) -> AsyncIterator[str]:
+    """Give a search path to a clock that goes on by a second each time it is asked."""
+    schema = f"{name}_clock"
+    await database.execute(
+        f"CREATE SCHEMA {schema}; CREATE SEQUENCE {schema}.ticks;"
+        f"CREATE FUNCTION {schema}.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$"
+        f" SELECT pg_catalog.clock_timestamp() + nextval('{schema}.ticks') * interval '1 s' $$"
+    )
+    yield f"public, {schema}, pg_catalog"
+    await database.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("left", range(9))
+async def test_who_has_died_gets_no_other_lease(
+    database: Connection, database_url: str, name: str, hasty: str, left: int, waits: bool
+) -> None:
+    """A lease that runs out while somebody asks for it is left as it is, or taken as a whole."""
+    draft = new_draft()
+    async with postgres(database_url, name, server_settings={"search_path": hasty}) as interface:
+        await interface.create(draft)
+        await database.execute(
+            f"UPDATE {name} SET lease_token = 'dead', waiters = $2,"
+            " lease_until = pg_catalog.clock_timestamp() + $1 * interval '1 s'",
+            *(left, ["first"] if waits else []),
+        )
+        lease = f"SELECT lease_token, lease_until, cardinality(waiters) FROM {name}"
+        before = await database.fetchrow(lease)
+        await interface.acquire(draft.name, draft.sid, new_claim(draft))
+        after = await database.fetchrow(lease)
+
+    assert (after["lease_token"] == "dead") == (after["lease_until"] == before["lease_until"])
+
+
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_limit_holds_where_transactions_are_strict(
     database_url: str, name: str, level: str

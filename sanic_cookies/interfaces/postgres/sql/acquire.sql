@@ -5,27 +5,30 @@
 -- That a lease is taken, or given up, need not outlive a crash of the server: who has held one that
 -- is lost is refused when it writes, as is told by the row itself. So this waits neither for the
 -- disk nor for a standby; only for this one transaction, and only what is no data of a session.
--- The clock is asked wherever the time is needed: who has waited for the row has its columns and
--- these expressions computed anew, but of what stands in FROM the value from before the wait.
+-- Whether a lease has run out is judged by when the statement came, one time wherever it is asked:
+-- by a clock that goes on in between, one column could find a holder that has died alive, and the
+-- next give it another lease. Who has waited for the row may find alive what has just run out, and
+-- looks again. For all else the clock is asked: who has waited has the columns of the row and these
+-- expressions computed anew, but of what stands in FROM the value from before the wait.
 WITH taken AS (
     UPDATE {table}
     SET lease_token = CASE
-            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_token
+            WHEN lease_token <> $3 AND lease_until > statement_timestamp() THEN lease_token
             WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3 THEN $3
             ELSE waiters[1]
         END,
         lease_until = CASE
-            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_until
+            WHEN lease_token <> $3 AND lease_until > statement_timestamp() THEN lease_until
             WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3
                 THEN clock_timestamp() + make_interval(secs => $4)
             ELSE clock_timestamp() + interval '1 second'
         END,
         lease_label = CASE
-            WHEN lease_token <> $3 AND lease_until > clock_timestamp() THEN lease_label
+            WHEN lease_token <> $3 AND lease_until > statement_timestamp() THEN lease_label
             ELSE $5
         END,
         waiters = CASE
-            WHEN lease_token <> $3 AND lease_until > clock_timestamp()
+            WHEN lease_token <> $3 AND lease_until > statement_timestamp()
                 THEN array_append(array_remove(waiters, $3), $3)
             WHEN lease_token = $3 OR cardinality(waiters) = 0 OR waiters[1] = $3
                 THEN array_remove(waiters, $3)
@@ -36,7 +39,7 @@ WITH taken AS (
       AND ($6 = secret_hash
            OR $6 = previous_hash AND previous_reads AND previous_until > clock_timestamp())
       AND (NOT $3 = ANY (waiters)
-           OR lease_token IS NULL OR lease_token = $3 OR lease_until <= clock_timestamp())
+           OR lease_token IS NULL OR lease_token = $3 OR lease_until <= statement_timestamp())
     RETURNING version, secret_hash, val, date_part('epoch', created_at) AS created_at,
        date_part('epoch', last_seen) AS last_seen, date_part('epoch', expires_at) AS expires_at,
        date_part('epoch', deadline) AS deadline, date_part('epoch', rotated_at) AS rotated_at,
