@@ -19,7 +19,7 @@ from faults import TABLE, TERMINATE, PostgresSite, refused
 from lab import Lab
 from proxy import ToxicProxy
 from sanic_cookies import AsyncPG, SessionDict
-from sanic_cookies.record import Claim, Draft, Granted, Limit, Outcome
+from sanic_cookies.record import Admission, Claim, Draft, Granted, Limit, Outcome
 from sanic_cookies.testing import following, new_claim, new_draft
 from sanic_cookies.testing.news import listener
 from servers import PostgresServer
@@ -303,3 +303,86 @@ async def test_started_before_a_pooler_that_waits(database_url: str) -> None:
         async with asyncio.timeout(10):
             await master.open()
             await master.close()
+
+
+async def blocked(site: PostgresSite) -> None:
+    """Wait until the app waits for somebody's lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(30):
+        while not await site.admin.fetchval(query):  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_login_whose_connection_is_cut(site: PostgresSite) -> None:
+    """A login within a limit is repeated as any step is, if its connection is cut."""
+    old, new = new_draft(user_key="ann"), new_draft(user_key="ann")
+    async with opened(site.master()) as master:
+        await master.create(old)
+        async with site.admin.transaction():
+            await site.admin.execute(f"SELECT FROM {TABLE} WHERE sid = $1 FOR UPDATE", old.sid)
+            login = asyncio.create_task(master.admit(new, None, Limit(1, evict=True)))
+            await blocked(site)
+            await site.admin.execute(TERMINATE)
+        assert await login == Admission(Outcome.SAVED, (old.sid,))
+
+
+async def test_a_login_whose_last_reply_is_lost(site: PostgresSite) -> None:
+    """A login that was committed, and did not hear of it, has been let in."""
+    draft = new_draft(user_key="ann")
+    async with opened(site.master()) as master:
+        lost = site.proxy.cut_after(b"COMMIT")
+        admission = await master.admit(draft, None, Limit(1, evict=True))
+        assert lost.is_set()
+        assert admission.outcome is Outcome.SAVED
+        assert [each.sid for each in await master.records_of(draft.name, "ann")] == [draft.sid]
+
+
+async def test_a_login_where_no_writes_are_taken_any_more(site: PostgresSite) -> None:
+    """A login, too, leaves a server that has become a standby, and says what it has suffered."""
+    async with opened(site.master()) as master:
+        await site.admin.execute("ALTER ROLE app SET default_transaction_read_only = on")
+        try:
+            await site.admin.execute(TERMINATE)
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await master.admit(new_draft(user_key="ann"), None, Limit(1, evict=True))
+        finally:
+            await site.admin.execute("ALTER ROLE app RESET default_transaction_read_only")
+        admission = await master.admit(new_draft(user_key="ann"), None, Limit(1, evict=True))
+        assert admission.outcome is Outcome.SAVED
+
+
+async def test_a_login_in_a_deadlock_with_somebody_else(site: PostgresSite) -> None:
+    """Whom the server stops because others lock rows in another order tries once more."""
+    drafts = sorted((new_draft(user_key="ann") for _ in range(2)), key=lambda draft: draft.sid)
+    lock = f"SELECT FROM {TABLE} WHERE sid = $1 FOR UPDATE"
+    await site.admin.execute("ALTER ROLE app SET deadlock_timeout = '500ms'")
+    try:
+        async with opened(site.master()) as master:
+            for draft in drafts:
+                await master.create(draft)
+            async with site.admin.transaction():
+                await site.admin.execute("SET LOCAL deadlock_timeout = '1min'")
+                await site.admin.execute(lock, drafts[1].sid)
+                login = asyncio.create_task(
+                    master.admit(new_draft(user_key="ann"), None, Limit(1, evict=True))
+                )
+                await blocked(site)
+                await site.admin.execute(lock, drafts[0].sid)
+            assert (await login).outcome is Outcome.SAVED
+    finally:
+        await site.admin.execute("ALTER ROLE app RESET deadlock_timeout")
+
+
+async def test_a_row_that_is_no_record_hides_none(site: PostgresSite) -> None:
+    """Of a user's rows one has a time that cannot be: the others are listed, and can be ended."""
+    broken, sound = new_draft(user_key="ann"), new_draft(user_key="ann")
+    async with opened(site.master()) as master:
+        for draft in (broken, sound):
+            await master.create(draft)
+        await site.admin.execute(
+            f"UPDATE {TABLE} SET expires_at = 'infinity' WHERE sid = $1", broken.sid
+        )
+        records = await master.records_of(sound.name, "ann")
+        assert [each.sid for each in records] == [sound.sid]

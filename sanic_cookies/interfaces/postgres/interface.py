@@ -25,6 +25,7 @@ from ...record import (
     Limit,
     Outcome,
     Record,
+    RecordUnreadable,
 )
 from ..base import Hear
 from ..news import News
@@ -112,12 +113,9 @@ class AsyncPG(PostgresTable):
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
-        row = await self._row("create", *creation(draft))
-        if row is not None:
-            return True
-        # Taken; perhaps by this very draft, when the reply to the first try was lost.
-        present = await self.fetch(draft.name, draft.sid)
-        return present is not None and present.secret_hash == draft.secret_hash
+        return await self._create(
+            draft, lambda statement, *args: self._pool.ask("fetchrow", statement, args)
+        )
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
@@ -178,16 +176,20 @@ class AsyncPG(PostgresTable):
 
     async def records_of(self, name: str, user_key: str) -> list[Record]:
         """See `SupportsIndex.records_of`."""
-        rows = await self._pool.ask("fetch", self._sql["records_of"], (name, user_key))
-        return [record(name, row["sid"], row) for row in rows]
+        records: list[Record] = []
+        for row in await self._pool.ask("fetch", self._sql["records_of"], (name, user_key)):
+            with suppress(RecordUnreadable):
+                records.append(record(name, row["sid"], row))
+        return records
 
     async def admit(
         self, draft: Draft, token: str | None, limit: Limit, seconds: float = 0.0
     ) -> Admission:
         """See `SupportsIndex.admit`; logins of one user take turns for one transaction."""
         token = None if token is None else self._wakeups.token(token)
-        async with self._pool.transaction() as connection:
-            return await self._admit_in(connection, draft, token, limit, seconds)
+        return await self._pool.transact(
+            lambda connection: self._admit_in(connection, draft, token, limit, seconds)
+        )
 
     async def _admit_in(
         self, connection: Any, draft: Draft, token: str | None, limit: Limit, seconds: float
@@ -215,11 +217,18 @@ class AsyncPG(PostgresTable):
         self, connection: Any, draft: Draft, token: str | None, seconds: float
     ) -> Outcome:
         if draft.version == 1:
-            made = await connection.fetchrow(self._sql["create"], *creation(draft))
-            return Outcome.STALE if made is None else Outcome.SAVED
+            made = await self._create(draft, connection.fetchrow)
+            return Outcome.SAVED if made else Outcome.STALE
         arguments = commitment(draft, token, False, seconds)
         row = await connection.fetchrow(self._sql["commit"], *arguments)
         return _OUTCOMES[row[0]]
+
+    async def _create(self, draft: Draft, fetchrow: Callable[..., Awaitable[Any]]) -> bool:
+        if await fetchrow(self._sql["create"], *creation(draft)) is not None:
+            return True
+        # Taken; perhaps by this very draft, when the reply to the first try was lost.
+        present = await fetchrow(self._sql["fetch"], draft.name, draft.sid)
+        return present is not None and bool(present["secret_hash"] == draft.secret_hash)
 
     def _asker(self, draft: Draft) -> Callable[[str, tuple[Any, ...]], Awaitable[Any]]:
         """Return how to commit; the joined statement has no place for a new secret."""

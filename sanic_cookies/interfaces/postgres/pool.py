@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from inspect import signature
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import SessionConfigError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 logger = logging.getLogger("sanic_cookies")
+T = TypeVar("T")
 
 _SCHEMES = ("postgresql://", "postgres://")
 CONNECT_SECONDS = 2.0
@@ -49,9 +50,10 @@ CUT = (
 _READ_ONLY = asyncpg.ReadOnlySQLTransactionError
 _STAY_SECONDS = 1.0
 
-# What may go well when it is asked once more. The last one is said where transactions are stricter
-# by default than a statement needs, and somebody else has written to its row.
-PASSING = (*CUT, _READ_ONLY, asyncpg.SerializationError)
+# What may go well when it is asked once more. The last two are said where transactions are stricter
+# by default than a statement needs, and somebody else has written to its row; and where somebody
+# else locks rows in another order than we do.
+PASSING = (*CUT, _READ_ONLY, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 # What says how a pool is kept, and not how its connections are made.
 _OF_POOLS = set(signature(asyncpg.create_pool).parameters) - {"connection_class", "record_class"}
@@ -119,13 +121,15 @@ class Pool:
 
         It must be one that may be repeated: it is, once, if it fails by what may pass, as a cut.
         """
-        pool = await self.connected()
-        try:
-            return await self._ask_once(pool, method, statement, args)
-        except PASSING as error:
-            if isinstance(error, _READ_ONLY):
-                await self._leave(pool)
-        return await self._ask_once(pool, method, statement, args)
+        return await self._again_if_passing(self._ask_once, method, statement, args)
+
+    async def transact(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Do `work` with a connection, in a transaction; see `ask`.
+
+        Args:
+            work: Called with the connection; what it has done is committed when it returns.
+        """
+        return await self._again_if_passing(self._transact_once, work)
 
     async def connect_alone(self) -> Any:
         """Return a connection beside those of the pool, made as they are: TLS, password and all."""
@@ -160,22 +164,31 @@ class Pool:
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        """Give a connection with a transaction, committed at the end of the block."""
+    async def _again_if_passing(self, step: Callable[..., Awaitable[T]], *args: Any) -> T:
         pool = await self.connected()
+        try:
+            return await step(pool, *args)
+        except PASSING as error:
+            if isinstance(error, _READ_ONLY):
+                await self._leave(pool)
+        return await step(pool, *args)
+
+    async def _transact_once(self, pool: Any, work: Callable[[Any], Awaitable[T]]) -> T:
         connection = await pool.acquire()
         try:
             # Whatever is the default: what others have committed meanwhile is to be seen.
             await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            yield connection
+            answer = await work(connection)
             await connection.execute("COMMIT")
         except BaseException:
-            # Not rolled back but cut off: a server that hangs would keep the request waiting.
-            connection.terminate()
+            # Not rolled back but cut off: a server that hangs would keep the request waiting. What
+            # the server has cut the pool has taken back by itself.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
             raise
         finally:
             await pool.release(connection)
+        return answer
 
     async def _ask_once(self, pool: Any, method: str, statement: str, args: tuple[Any, ...]) -> Any:
         connection = await pool.acquire()
