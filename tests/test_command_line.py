@@ -267,6 +267,18 @@ def test_what_a_user_is_called_writes_no_screen(site: Site, ask: Ask) -> None:
     assert "?[2Jann??" in out
 
 
+def test_nor_does_it_in_json(site: Site, ask: Ask) -> None:
+    """Nothing unprintable is printed as it is, and machines read the name all the same."""
+    name = "Ann\u00e9 \x9b2J\u202e\u2028\x7f \U000e0041\U0001f600"
+    site.make(*drafts_of(name, 1))
+
+    out = ask("sessions", "list", "--json", *site.options)[1]
+
+    assert out.rstrip("\n").isprintable()
+    assert "Ann\u00e9" in out
+    assert [each["user"] for each in json.loads(out)["sessions"]] == [name]
+
+
 # Maintenance
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sanic import Sanic
+from sanic import HTTPResponse, Request, Sanic, json
 
 from documents import ROOT, blocks, code, links, rows, run
-from harness import Browser, serve
+from harness import Browser, make_app, serve
+from sanic_cookies import AuthSession, InCookieEncrypted, InMemory
 from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.exchange import _REST_OF_HEAD
 from sanic_cookies.interfaces.cookie.salted import MOST_KEPT, NONCE, SALT, SEALS_PER_SALT
@@ -45,6 +47,37 @@ async def test_sealed_sessions_end_and_only_the_newest_counts(
         for copy in copies:
             assert (await copy.get("/")).json() == {"user": None, "note": None}
             await copy.__aexit__()
+
+
+@pytest.mark.parametrize("kind", ["store", "key"])
+async def test_what_two_applications_share_is_as_said(kind: str) -> None:
+    """A login of one is one in the other under the same name, and none under another name."""
+    key = new_key()
+    store = InMemory()
+    told: list[bool] = []
+    for name in ("auth_session", "staff"):
+        shop, staff = make_app(), make_app()
+        for app, session_name in ((shop, "auth_session"), (staff, name)):
+            master = store if kind == "store" else InCookieEncrypted(key)
+            auth = AuthSession(app, master, session_name=session_name, cookie_name="login")
+            app.add_route(partial(login_of, auth), "/login", name="login")
+            app.add_route(partial(user_of, auth), "/", name="user")
+        async with serve(shop) as one, serve(staff) as other:
+            async with Browser(one) as browser, Browser(other) as thief:
+                await browser.get("/login")
+                assert (await browser.get("/")).json() == "7"
+                thief.cookies.update(browser.cookies)
+                told.append((await thief.get("/")).json() == "7")
+    assert told == [True, False]
+
+
+async def login_of(auth: AuthSession, request: Request) -> HTTPResponse:
+    await auth.login_user(request, "7")
+    return json("welcome")
+
+
+async def user_of(auth: AuthSession, request: Request) -> HTTPResponse:
+    return json(await auth.current_user(request))
 
 
 def test_the_figures_are_those_of_the_code() -> None:

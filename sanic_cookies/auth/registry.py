@@ -54,6 +54,10 @@ UNLISTED = (
     "make a key of it"
 )
 ANYBODY: Any = object()  # not None, which is what `current_user()` says of a stranger
+MISTAKEN = (
+    "this takes the user, not the request: give it await current_user(request); for the other "
+    "sessions of who is logged in there is logout_others(request)"
+)
 Place = tuple[Record, Identity | None]  # a session of a user, and the login that it holds
 
 
@@ -96,7 +100,8 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: The store failed or did not answer in time.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` names nobody: there is no key for it (see `user_key`).
+            TypeError: `user` names nobody: there is no key for it (see `user_key`), or it is the
+                request.
         """
         current = None if request is None else await self._sid_of(request)
         places = [(record, self._login_of(record)) for record in await self._records_of(user)]
@@ -117,7 +122,8 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: It could not be ended, and is not claimed to have been.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` names nobody: there is no key for it (see `user_key`).
+            TypeError: `user` names nobody: there is no key for it (see `user_key`), or it is the
+                request.
         """
         self._require_index()
         if not is_sid(sid):
@@ -159,7 +165,8 @@ class UserSessions(Session):
         Raises:
             SessionStoreError: Not all could be ended.
             SessionConfigError: The master interface keeps no index of users.
-            TypeError: `user` names nobody: there is no key for it (see `user_key`).
+            TypeError: `user` names nobody: there is no key for it (see `user_key`), or it is the
+                request.
         """
         return await self._end_all(await self._records_of(user))
 
@@ -171,7 +178,12 @@ class UserSessions(Session):
         return await self.runtime.store.records_of(self.name, key, self._new_budget())
 
     def _listed_key(self, user: Any) -> str:
-        """Return the key of a user; that one without a key has no sessions would be a lie."""
+        """Return the key of a user; that one without a key has no sessions would be a lie.
+
+        So would it be of a request, which has an id as well: nobody would be logged out.
+        """
+        if isinstance(user, Request):
+            raise TypeError(MISTAKEN)
         key = self.user_key(user)
         if key is None:
             raise TypeError(UNLISTED)

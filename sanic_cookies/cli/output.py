@@ -36,7 +36,9 @@ class Output:
     def result(self, data: Any, *lines: str) -> None:
         """Print what was found: `data` for machines, `lines` for people."""
         if self.as_json:
-            print(json.dumps(data, ensure_ascii=False))
+            # Machines read either spelling, and the screen of who looks at it is written by none.
+            text = json.dumps(data, ensure_ascii=False)
+            print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
             return
         for line in lines:
             print(line)

@@ -252,6 +252,21 @@ async def test_a_user_without_a_key_is_found_out(indexed: Interface, user: str) 
         assert not await lab.auth.revoke(stranger.cookies[lab.cookie].partition(".")[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"user_key": lambda user: getattr(user, "id", user)}])
+async def test_a_request_is_no_user(indexed: Interface, user: str, options: Any) -> None:
+    """Who gives the request for the user is told so: its id is nobody's, and all would go on."""
+    async with AuthLab(indexed, **options) as lab:
+        await lab.login(user)
+        for ask in (
+            lab.auth.sessions_of,
+            lab.auth.logout_everywhere,
+            lambda request: lab.auth.revoke(lab.sid(), request),
+        ):
+            with pytest.raises(TypeError, match="current_user"):
+                await lab.do(ask)
+        assert await lab.user() == user
+
+
 @pytest.mark.parametrize("loader", [None, lambda user: user])
 async def test_no_limit_without_a_key(indexed: Interface, user: str, loader: Any) -> None:
     """A limit that could not hold logs nobody in, unless `user_key` says that there is none."""
