@@ -62,12 +62,16 @@ async def test_what_two_applications_share_is_as_said(kind: str) -> None:
             auth = AuthSession(app, master, session_name=session_name, cookie_name="login")
             app.add_route(partial(login_of, auth), "/login", name="login")
             app.add_route(partial(user_of, auth), "/", name="user")
-        async with serve(shop) as one, serve(staff) as other:
-            async with Browser(one) as browser, Browser(other) as thief:
-                await browser.get("/login")
-                assert (await browser.get("/")).json() == "7"
-                thief.cookies.update(browser.cookies)
-                told.append((await thief.get("/")).json() == "7")
+        async with (
+            serve(shop) as one,
+            serve(staff) as other,
+            Browser(one) as browser,
+            Browser(other) as thief,
+        ):
+            await browser.get("/login")
+            assert (await browser.get("/")).json() == "7"
+            thief.cookies.update(browser.cookies)
+            told.append((await thief.get("/")).json() == "7")
     assert told == [True, False]
 
 
