@@ -28,9 +28,15 @@ from . import stamps
 from .registry import Place, UserSessions
 from .stamps import SessionStamp
 
+logger = logging.getLogger("sanic_cookies")
 security = logging.getLogger("sanic_cookies.security")
 
 UserLoader = Callable[[Any], Any]
+TWO_KEYS = (
+    "%s: user_loader returns users of another key than login_user() is given: sessions_of(), revoke() "
+    "and logout_everywhere() do not find their sessions by what it returns. Give those what "
+    "login_user() was given, or have user_key= make the same key of both"
+)
 GONE, CHANGED = "the user is gone", "the stamp has changed"
 
 
@@ -44,6 +50,7 @@ class JudgedUsers(UserSessions):
         """Make the parts anew; nothing is under way in a new event loop."""
         super().start()
         self._restamping: set[str] = set()
+        self._has_two_keys = False
 
     @property
     def _judges_users(self) -> bool:
@@ -69,9 +76,20 @@ class JudgedUsers(UserSessions):
         loaded = await self._load(user)
         if loaded is None:
             raise ValueError("user_loader knows no such user")
+        self._compare_keys(user, loaded)
         if self.session_stamp is None:
             return loaded, ""
         return loaded, await stamps.newest(self.session_stamp, loaded)
+
+    def _compare_keys(self, user: Any, loaded: Any) -> None:
+        """Say once a start if who is loaded is somebody else to the index than who logs in."""
+        if self.user_loader is None or self._has_two_keys or not self.runtime.store.has_index:
+            return
+        with suppress(Exception):  # of one without a key: who asks for its sessions is told
+            keys = self.user_key(user), self.user_key(loaded)
+            if None not in keys and keys[0] != keys[1]:
+                self._has_two_keys = True
+                logger.warning(TWO_KEYS, self.name)
 
     async def _make_room(self, user: Any, current: str | None) -> None:
         """End what is no good any more before a login has to find a place within the limit.

@@ -19,6 +19,7 @@ from harness import make_app, set_cookies
 from lab import Failed
 from sanic_cookies import (
     AuthSession,
+    InCookieEncrypted,
     InMemory,
     LoginRequired,
     Redis,
@@ -28,6 +29,7 @@ from sanic_cookies import (
     SessionLimitReached,
     login_required,
 )
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.testing import Faulty
 
 SECURITY = "sanic_cookies.security"
@@ -860,3 +862,36 @@ async def test_an_ended_login_is_told(users: Users) -> None:
             "user_key": "1",
             "reason": "the stamp has changed",
         }
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"user_loader": lambda name: Member(7)}, 1),
+        ({"user_loader": lambda name: {"id": 7}}, 1),
+        ({"user_loader": lambda name: Member(name)}, 0),
+        ({"user_loader": lambda name: User(name)}, 0),  # has no key: who asks for one is told
+        ({"user_loader": lambda name: Member(7), "user_key": lambda user: "one"}, 0),
+        ({"session_stamp": lambda name: "stamp"}, 0),
+    ],
+)
+async def test_a_loader_of_users_with_other_keys_is_warned_of(
+    caplog: pytest.LogCaptureFixture, options: Any, warned: int
+) -> None:
+    """Once a start the log says that a loaded user would not find the sessions of who logged in."""
+    async with AuthLab(None, **options) as lab:
+        await lab.login("ann")
+        await lab.login("bob")
+
+    told = [each.getMessage() for each in caplog.records if "another key" in each.getMessage()]
+    assert len(told) == warned
+    assert all("user_key=" in each and "ann" not in each for each in told)
+
+
+async def test_where_nobody_is_listed_keys_do_not_matter(caplog: pytest.LogCaptureFixture) -> None:
+    """Of sessions in cookies there is no list, so nothing is said of its keys."""
+    master = InCookieEncrypted(new_key(), revocations=InMemory())
+    async with AuthLab(master, user_loader=lambda name: Member(7)) as lab:
+        await lab.login("ann")
+
+    assert "another key" not in caplog.text
