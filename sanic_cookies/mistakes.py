@@ -26,6 +26,7 @@ FORGOTTEN = {
         "its table is an older one: run 'sanic-cookies create-table --upgrade', or await its "
         "upgrade_table()"
     ),
+    "ClusterNodeError": "its server is a node of a cluster: give it a redis.asyncio.RedisCluster",
 }
 # Closer than `session_stamp`, of AuthSession, is to `session_name`.
 _CLOSE = 0.85

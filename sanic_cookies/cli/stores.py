@@ -37,6 +37,7 @@ _MEANINGS = {
     "ReadOnlySQLTransactionError": "the server is read-only",
     "ReadOnlyError": "the server is read-only",
     "TooManyConnectionsError": "the server has no connection left",
+    "ClusterNodeError": "the server is a node of a cluster, which these commands cannot go through",
     "gaierror": "there is no such host",
 }
 

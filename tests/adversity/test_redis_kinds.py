@@ -16,6 +16,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from bare import bare_session, begin, request_with
 from sanic_cookies import Redis, Session, SessionError, SessionInterrupted
+from sanic_cookies.interfaces.redis.link import ClusterNodeError
 from sanic_cookies.record import Claim, Granted, Outcome, Record
 from sanic_cookies.testing import following, new_draft
 from sanic_cookies.token import Credential
@@ -436,3 +437,24 @@ async def test_an_index_on_a_cluster_that_is_mostly_wrong(
 
     assert [each.sid for each in await interface.records_of("contract", "ann")] == [living.sid]
     assert await cluster.zcard(index) == 1
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_who_gives_one_node_of_a_cluster_is_told(
+    nodes: list[ClusterNode], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once which client a cluster takes; requests for other nodes' sessions fail."""
+    refused = 0
+    async with opened(Redis(nodes[0].url)) as interface:
+        session = bare_session(interface)
+        while refused < 2:  # a third of the sessions belongs to this node
+            try:
+                await begin(session, n=1)
+            except SessionError:
+                refused += 1
+        # The index of users stands in a slot of its own, on whichever node.
+        with pytest.raises(ClusterNodeError):
+            await interface.create(new_draft(user_key="ann"))
+
+    [hint] = [text for text in caplog.messages if "node of a cluster" in text]
+    assert "RedisCluster" in hint

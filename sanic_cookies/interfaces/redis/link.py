@@ -21,7 +21,9 @@ from typing import Any
 from hiredis import PushNotification, Reader, pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     InvalidResponse,
     MasterDownError,
     NoPermissionError,
@@ -62,16 +64,25 @@ class BusyScriptError(ResponseError):
     """Redis answers nobody because a script of somebody has no end."""
 
 
+class ClusterNodeError(ResponseError):
+    """The server is a node of a cluster: what is asked of it stands on another, or on several."""
+
+
 class WrongTypeError(ResponseError, RecordUnreadable):
     """A key that should be a session's holds something else."""
 
 
 # Their names are all that an operator's log has of an error.
 _ERRORS: dict[str, type[RedisError]] = {
+    "ASK": ClusterNodeError,
     "BUSY": BusyScriptError,
+    "CLUSTERDOWN": ClusterDownError,
+    "CROSSSLOT": ClusterNodeError,
     "LOADING": BusyLoadingError,
     "MASTERDOWN": MasterDownError,
     "MISCONF": SnapshotFailedError,
+    "MOVED": ClusterNodeError,
+    "NOAUTH": AuthenticationError,
     "NOPERM": NoPermissionError,
     "NOREPLICAS": ReplicasMissingError,
     "NOSCRIPT": NoScriptError,
