@@ -33,9 +33,9 @@ security = logging.getLogger("sanic_cookies.security")
 
 UserLoader = Callable[[Any], Any]
 TWO_KEYS = (
-    "%s: user_loader returns users of another key than login_user() is given: sessions_of(), revoke() "
-    "and logout_everywhere() do not find their sessions by what it returns. Give those what "
-    "login_user() was given, or have user_key= make the same key of both"
+    "%s: user_loader returns users of another key than login_user() is given: sessions_of(), "
+    "revoke() and logout_everywhere() do not find their sessions by what it returns. Give those "
+    "what login_user() was given, or have user_key= make the same key of both"
 )
 GONE, CHANGED = "the user is gone", "the stamp has changed"
 
