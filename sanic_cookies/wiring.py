@@ -77,6 +77,7 @@ class Wiring:
         app.request_class = with_sessions(app.request_class, self)
         app.register_listener(self._warn_of_workers, "main_process_start")
         app.register_listener(self._open, "before_server_start", priority=PRIORITY)
+        app.register_listener(self._open_late, "after_server_start", priority=PRIORITY)
         app.register_listener(self._close, "after_server_stop", priority=PRIORITY)
 
     @classmethod
@@ -208,27 +209,39 @@ class Wiring:
         self._is_rewritten = None
         for session in self.sessions:
             session.start()
+            session.serving = False
+        await self._serve(self.sessions)
+
+    async def _open_late(self, app: Sanic[Any, Any]) -> None:
+        """Open what a listener of the app has attached as it started: a pool needs a loop, say."""
+        await self._serve([session for session in self.sessions if not session.serving])
+
+    async def _serve(self, sessions: list[Attached]) -> None:
+        serving = [session for session in self.sessions if session.serving]
+        for session in sessions:
             session.serving = True
             for text in session.warnings():
                 logger.warning("%s: %s", session.name, text)
-        for interface in self._interfaces():
-            await interface.open()
+        is_open = _interfaces(serving)
+        for each, interface in _interfaces(sessions).items():
+            if each not in is_open:
+                await interface.open()
 
     async def _close(self, app: Sanic[Any, Any]) -> None:
         await asyncio.gather(*(session.drain(DRAIN_SECONDS) for session in self.sessions))
         for session in self.sessions:
             session.serving = False
-        for interface in self._interfaces():
+        for interface in _interfaces(self.sessions).values():
             try:
                 await interface.close()
             except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
                 kind = type(interface).__name__
                 logger.error("closing %s failed: %s", kind, type(error).__name__)
 
-    def _interfaces(self) -> list[Any]:
-        """Return each interface once, however many sessions share it."""
-        unique = {id(each): each for session in self.sessions for each in session.interfaces}
-        return list(unique.values())
+
+def _interfaces(sessions: list[Attached]) -> dict[int, Any]:
+    """Return each interface once, however many sessions share it."""
+    return {id(each): each for session in sessions for each in session.interfaces}
 
 
 async def _close(unsaved: list[SessionDict], status: int) -> Exception | None:

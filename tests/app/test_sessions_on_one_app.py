@@ -245,6 +245,42 @@ def test_each_session_has_its_own_prefix(name: str) -> None:
     assert session.settings.cookie.name == "mine"
 
 
+class Opened(InMemory):
+    """Memory that counts how often it is opened and closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[str] = []
+
+    async def open(self) -> None:
+        self.times.append("open")
+        await super().open()
+
+    async def close(self) -> None:
+        self.times.append("close")
+        await super().close()
+
+
+async def test_a_session_that_a_listener_attaches() -> None:
+    """What an app attaches as it starts is opened as all are; what is open already is not again."""
+    app, one, other = make_app(), Opened(), Opened()
+    Session(app, one)
+
+    @app.before_server_start
+    async def attach(app: Sanic) -> None:
+        cart = Session(app, one, session_name="cart")
+        cart.add_interface(other)
+
+    add_count(app)
+    async with serve(app) as url, Browser(url) as browser:
+        assert one.times == other.times == ["open"]
+        assert [(await browser.get("/cart")).json() for _ in range(2)] == [1, 2]
+        with pytest.raises(SessionConfigError):
+            app.ctx.cart.add_interface(InMemory())
+
+    assert one.times == other.times == ["open", "close"]
+
+
 # One app, started more than once.
 
 
