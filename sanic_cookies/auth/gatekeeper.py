@@ -37,6 +37,8 @@ class Gatekeeper(FreshLogins):
         # The main process says so before there are workers; not every server has one.
         for event in ("main_process_start", "before_server_start"):
             app.register_listener(_require_guarded, event)
+        if app.state.is_started:  # in a listener of the app: the routes are there
+            require_guarded(app)
 
     def login_required(
         self,

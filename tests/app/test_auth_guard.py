@@ -467,10 +467,19 @@ asyncio.run(main())
 """
 
 
-def test_a_server_without_a_main_process_does_not_start_either() -> None:
-    """What has no main process, as an ASGI server's app, is told before it serves."""
+LATE = UNGUARDED.replace(
+    "AuthSession(app)\n", "app.before_server_start(lambda app: AuthSession(app))\n"
+)
+
+
+@pytest.mark.parametrize("program", [UNGUARDED, LATE], ids=["at once", "by a listener"])
+def test_a_server_without_a_main_process_does_not_start_either(program: str) -> None:
+    """What has no main process, as an ASGI server's app, is told before it serves.
+
+    Nor does one whose app attaches its session only as it starts.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", UNGUARDED], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
 
     assert done.returncode
