@@ -191,7 +191,7 @@ def _trusted(origins: object) -> list[Origin]:
         raise SessionConfigError("csrf_origins must be a list of origins")
     found = []
     for each in given:
-        origin = _origin(each) if isinstance(each, str) else None
+        origin = _origin(each) if isinstance(each, str) and "*" not in each else None
         if origin is None:
             raise SessionConfigError(f"csrf_origins: {each!r} is not like 'https://app.example'")
         found.append(origin)

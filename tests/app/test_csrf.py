@@ -479,6 +479,7 @@ async def test_two_pages_at_once_agree(shared_master: Any) -> None:
         {"csrf": "token", "csrf_origins": ["a.example"]},
         {"csrf": "token", "csrf_origins": ["https://a.example/"]},
         {"csrf": "token", "csrf_origins": ["*"]},
+        {"csrf": "token", "csrf_origins": ["https://*.example"]},
         {"csrf": "token", "csrf_origins": [None]},
         {"csrf": "token", "csrf_origins": 7},
     ],

@@ -12,7 +12,16 @@ import redis.asyncio as redis_asyncio
 from sanic import Blueprint
 
 from harness import make_app, serve
-from sanic_cookies import AsyncPG, AuthSession, InMemory, Redis, Session, SessionConfigError
+from sanic_cookies import (
+    AsyncPG,
+    AuthSession,
+    InCookieEncrypted,
+    InMemory,
+    Redis,
+    Session,
+    SessionConfigError,
+)
+from sanic_cookies.cli.maintenance import new_key
 
 SECRET_URL = "redis://:hunter2@127.0.0.1"
 
@@ -195,6 +204,52 @@ def test_what_postgres_does_not_take(given: Any, words: str) -> None:
     with pytest.raises(SessionConfigError) as caught:
         AsyncPG(given)
     assert str(caught.value).endswith(words)
+
+
+@pytest.mark.parametrize("table", [None, b"sessions", 7])
+def test_a_table_that_is_no_name(table: Any) -> None:
+    """The error says what a name looks like."""
+    with pytest.raises(SessionConfigError, match=r"must be lower case letters, digits and '_'$"):
+        AsyncPG("postgresql://127.0.0.1/db", table=table)
+
+
+def test_a_table_with_its_schema() -> None:
+    """The error says how a schema is chosen."""
+    with pytest.raises(SessionConfigError, match=r"a schema is chosen by search_path$"):
+        AsyncPG("postgresql://127.0.0.1/db", table="app.sessions")
+
+
+@pytest.mark.parametrize("prefix", [None, b"shop:", 7])
+def test_a_prefix_that_is_no_text(prefix: Any) -> None:
+    """Keys would begin with "None" or "b'shop:'", and nobody would find them there."""
+    with pytest.raises(SessionConfigError, match=r"^prefix must be a str, not "):
+        Redis("redis://127.0.0.1", prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (SECRET_URL, "a str is no interface: give Redis(url)"),
+        (InMemory, "InMemory is a class"),
+        (InCookieEncrypted(new_key()), "InCookieEncrypted is no interface: it lacks fetch"),
+    ],
+)
+def test_what_remembers_no_revocations(given: Any, words: str) -> None:
+    """The error comes when it is given, not with the first request, and repeats no password."""
+    with pytest.raises(SessionConfigError) as caught:
+        InCookieEncrypted(new_key(), revocations=given)
+    assert str(caught.value).startswith(f"revocations: {words}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_several_keys_in_one_text(kind: Any) -> None:
+    """The error says that they are a list, and repeats none of them."""
+    first, second = new_key(), new_key()
+    with pytest.raises(SessionConfigError, match="several keys are a list") as caught:
+        InCookieEncrypted(kind(f"{first},{second}"))
+    assert first not in str(caught.value)
+    assert second not in str(caught.value)
 
 
 async def test_what_stores_take() -> None:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from ...cookies import MAX_COOKIE_BYTES
-from ...errors import SessionTooLarge
+from ...errors import SessionConfigError, SessionTooLarge
+from ...mistakes import no_interface
 from ...record import Draft, Outcome, Record
 from ...token import Credential
 from ..base import Interface
@@ -52,8 +53,13 @@ class InCookieEncrypted:
             clock: Epoch seconds; injected by tests.
 
         Raises:
-            SessionConfigError: There is none, or it is too short, not random or a published one.
+            SessionConfigError: There is none, or it is too short, not random or a published one;
+                or `revocations` cannot remember anything.
         """
+        if revocations is not None and (
+            isinstance(revocations, type) or not isinstance(revocations, Interface)
+        ):
+            raise SessionConfigError(f"revocations: {no_interface(revocations)}")
         self._keys = checked_keys(key)
         self._cipher = checked_cipher(cipher)
         self._sealed: dict[tuple[str, str], SealedRecords] = {}

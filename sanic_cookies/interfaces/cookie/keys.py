@@ -56,6 +56,8 @@ def checked(key: object) -> bytes:
     if not isinstance(key, str | bytes):
         kind = type(key).__name__
         raise SessionConfigError(f"a key must be str or bytes, not {kind}: {_MAKES}")
+    if "," in str(key):
+        raise SessionConfigError("several keys are a list: InCookieEncrypted(keys.split(','))")
     try:
         raw = base64.b64decode(key, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:

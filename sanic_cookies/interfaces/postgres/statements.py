@@ -27,8 +27,11 @@ def sql(name: str, table: str = "sessions") -> str:
     Raises:
         SessionConfigError: `table` is not such a name.
     """
-    if not _TABLE.fullmatch(table):
-        raise SessionConfigError(f"table={table!r} must be lower case letters, digits and '_'")
+    if not _TABLE.fullmatch(str(table)):
+        schema = "; a schema is chosen by search_path" if "." in str(table) else ""
+        raise SessionConfigError(
+            f"table={table!r} must be lower case letters, digits and '_'{schema}"
+        )
     return (_SQL / f"{name}.sql").read_text("utf-8").replace("{table}", table)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
+from ...errors import SessionConfigError
 from ...timers import timeout_awake
 from ..news import News
 from ..wakeups import Wakeups
@@ -47,9 +48,11 @@ class RedisServer:
             prefix: Begins each key; the session's name and sid follow.
 
         Raises:
-            SessionConfigError: `client` is neither.
+            SessionConfigError: `client` is neither, or `prefix` is no str.
         """
         require_client(client)
+        if not isinstance(prefix, str):
+            raise SessionConfigError(f"prefix must be a str, not {type(prefix).__name__}")
         self._url = client if isinstance(client, str) else None
         self._given = None if isinstance(client, str) else client
         self._client: Any = self._given
