@@ -158,7 +158,7 @@ class Wiring:
             return response
         response = await self._answer(request, failure)
         # An exception handler may have written in turn. If that fails, too, Sanic's own answers.
-        late = self.unsaved(request.ctx) if hasattr(response, "status") else []
+        late = self.unsaved(request.ctx)
         failure = await _close(late, response.status) if late else None
         return response if failure is None else self.app.error_handler.default(request, failure)
 

@@ -151,6 +151,28 @@ async def test_a_name_that_a_middleware_takes_is_told() -> None:
         assert texts == ["request.ctx.session is not a session: who set it?"]
 
 
+@pytest.mark.parametrize("use", [delattr, lambda ctx, name: setattr(ctx, name, "SQLAlchemy")])
+async def test_a_session_that_is_taken_away_keeps_no_other_one_from_being_saved(use: Any) -> None:
+    """What a handler puts in a session's place, or leaves there, is not asked for its changes."""
+    app = make_app()
+    Session(app)
+    Session(app, session_name="cart", warn_lock=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        use(request.ctx, "session")
+        request.ctx.cart["n"] = 1
+        return text("")
+
+    @app.get("/see")
+    async def see(request: Request) -> Any:
+        return json(dict(await request.ctx.cart.peek()))
+
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/")).status_code == 200
+        assert (await browser.get("/see")).json() == {"n": 1}
+
+
 async def test_init_app() -> None:
     """A session made without an app is attached by `init_app`, once."""
     session = Session(master_interface=InMemory(), expiry=60)

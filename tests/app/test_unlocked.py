@@ -399,7 +399,53 @@ async def test_a_handler_of_the_application_that_only_looks() -> None:
         pass
 
     async with serve(app) as url, Browser(url) as browser:
-        assert (await browser.get("/")).status_code == 500
+        response = await browser.get("/")
+
+        assert response.status_code == 500
+        assert "holds a value that cannot be stored" in response.text
+
+
+async def test_a_sync_handler_of_the_application_answers() -> None:
+    """An exception handler need not be a coroutine."""
+    app = make_app()
+    Session(app, warn_lock=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        request.ctx.session["n"] = object()
+        return text("saved!")
+
+    @app.exception(SessionError)
+    def failed(request: Request, error: Exception) -> Any:
+        return text("sorry", status=507)
+
+    async with serve(app) as url, Browser(url) as browser:
+        response = await browser.get("/")
+
+        assert (response.status_code, response.text) == (507, "sorry")
+
+
+async def test_a_handler_of_the_application_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """The answer is what Sanic gives without it, and the log tells of both failures."""
+    app = make_app()
+    Session(app, warn_lock=False)
+
+    @app.get("/")
+    async def index(request: Request) -> Any:
+        request.ctx.session["n"] = object()
+        return text("saved!")
+
+    @app.exception(SessionError)
+    async def failed(request: Request, error: Exception) -> Any:
+        raise ValueError("no template")
+
+    async with serve(app) as url, Browser(url) as browser:
+        response = await browser.get("/")
+
+    assert response.status_code == 500
+    assert "holds a value that cannot be stored" in response.text
+    assert "an exception handler failed on SessionNotSerializable" in caplog.text
+    assert "no template" in caplog.text
 
 
 def _site(late: Callable[[SessionDict], Awaitable[None]]) -> Sanic[Any, Any]:
@@ -453,6 +499,7 @@ async def test_an_exception_handler_that_fails_to_save_in_turn() -> None:
         response = await browser.get("/")
 
         assert (response.status_code, set_cookies(response)) == (500, [])
+        assert "too large to be stored" in response.text
         assert (await browser.get("/see")).json() == {}
 
 

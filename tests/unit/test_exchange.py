@@ -296,6 +296,15 @@ def test_what_is_sent_takes_room_too() -> None:
     assert exchange.room(SPEC) == before + 300 + len("__Host-auth_session") + len("=; ")
 
 
+def test_what_is_sent_counts_where_there_seemed_to_be_room() -> None:
+    """A short head leaves room for one long cookie, and not for a second one."""
+    exchange = with_limit(8192, head=a_head())
+    exchange.send(AUTH, "y" * 3000, None)
+
+    other = len("__Host-auth_session") + 3000 + len("=; ")
+    assert exchange.room(SPEC) == 8192 - 11 - 2048 - other - 3
+
+
 def test_a_server_without_a_raw_head_counts_the_cookies() -> None:
     """ASGI passes headers on; the rest is taken to be as long as browsers make it."""
     exchange = with_limit(8192, cookie="a=" + "1" * 2995)
