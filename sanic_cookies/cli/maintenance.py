@@ -111,14 +111,15 @@ async def _drop(store: AsyncPG, batch: int) -> tuple[int, int]:
     """Drop in batches; return how many rows went, and how many could not be had."""
     total = left = await store.expired()
     progress, dropped, tries = Progress(total, "expired rows"), 0, _TRIES
+    begin: str | None = None
     while left and tries:
-        gone = await store.sweep_batch(batch)
+        gone, begin = await store.sweep_batch(batch, begin)
         dropped += gone
         progress.show(dropped)
         if gone == batch:
             await asyncio.sleep(_PAUSE)
             continue
-        left = await store.expired()
+        left, begin = await store.expired(), None
         if not gone and left:
             tries -= 1
             await asyncio.sleep(_TRY_PAUSE)

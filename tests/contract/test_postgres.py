@@ -296,6 +296,30 @@ async def test_sweep_goes_in_batches(database_url: str, database: Connection, na
     assert await database.fetchval(f"SELECT count(*) FROM {name}") == 0
 
 
+async def test_a_sweep_goes_through_its_rows_in_time(
+    database_url: str, database: Connection, name: str
+) -> None:
+    """What batches have dropped, and others still see, is in the way of the next batch only."""
+    rows, me = 5 * BATCH, {"application_name": name}
+    async with postgres(database_url, name, max_size=1, server_settings=me) as interface:
+        await database.execute(
+            f"INSERT INTO {name} (name, sid, expires_at) SELECT 'session', n::text,"
+            " now() - n * interval '1 s' FROM generate_series(1, $1) n",
+            rows,
+        )
+        await database.execute(f"ANALYZE {name}")
+        async with connected(database_url) as other, other.transaction(isolation="repeatable_read"):
+            await other.fetch(f"SELECT FROM {name} LIMIT 1")  # as a dump does
+            assert await interface.sweep() == rows
+    # Its figures are told by a connection at its end.
+    async with asyncio.timeout(30):
+        alive = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        while await database.fetchval(alive, name):
+            pass
+    query = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = $1"
+    assert rows <= await database.fetchval(query, f"{name}_expires_at") <= 2 * rows
+
+
 async def test_one_sweeps_at_a_time(interface: AsyncPG, database: Connection, name: str) -> None:
     """While another sweeps this table a sweep does nothing; afterwards it does its work."""
     await fill(database, name, 5)

@@ -75,28 +75,30 @@ class PostgresTable:
 
     async def sweep(self) -> int:
         """See `SupportsSweep.sweep`: batches of 1,000 rows, by one worker at a time."""
-        dropped = 0
+        dropped, begin = 0, None
         while True:
             async with asyncio.timeout(_BATCH_SECONDS):
-                gone = await self.sweep_batch(_BATCH)
+                gone, begin = await self.sweep_batch(_BATCH, begin)
             dropped += gone
             if gone < _BATCH:
                 return dropped
             await asyncio.sleep(_BATCH_PAUSE)
 
-    async def sweep_batch(self, most: int) -> int:
-        """Drop up to so many expired rows in one statement; return how many went.
+    async def sweep_batch(self, most: int, begin: str | None = None) -> tuple[int, str | None]:
+        """Drop up to so many expired rows in one statement, those that expired first.
 
         Args:
             most: Rows; they stay locked until the statement is done.
+            begin: Where to begin: what the batch before has returned; None for the first one.
 
         Returns:
-            Fewer than `most` if no others were left, or while another process sweeps the table.
+            How many went, fewer than `most` if no others were left, or while another process sweeps
+            the table; and where the next batch begins.
         """
         # The key keeps the sweepers of two tables apart.
         key = crc32(self._table.encode())
-        status = await self._pool.ask("execute", self._sql["sweep"], (most, key))
-        return int(status.rpartition(" ")[2])
+        gone, begun = await self._row("sweep", most, key, begin)
+        return gone, begun
 
     async def expired(self) -> int:
         """Return how many expired rows wait to be dropped."""
