@@ -25,7 +25,6 @@ logger = logging.getLogger("sanic_cookies")
 
 PRIORITY = sys.maxsize  # first with the request, whatever the others choose
 DRAIN_SECONDS = 5.0
-APP_ATTRIBUTE = "_sanic_cookies"
 
 Check = Callable[[Request], Awaitable[Any]]
 
@@ -82,12 +81,9 @@ class Wiring:
 
     @classmethod
     def of(cls, app: Sanic[Any, Any]) -> Wiring:
-        """Return the wiring of `app`; made on first use."""
-        wiring = getattr(app.ctx, APP_ATTRIBUTE, None)
-        if wiring is None:
-            wiring = cls(app)
-            setattr(app.ctx, APP_ATTRIBUTE, wiring)
-        return wiring
+        """Return the wiring of `app`, which its request class knows; made on first use."""
+        wiring: Wiring | None = getattr(app.request_class, "_sessions", None)
+        return cls(app) if wiring is None or wiring.app is not app else wiring
 
     def blank_context(self) -> Any:
         """Return a request's context as it is without sessions."""

@@ -267,6 +267,22 @@ def test_each_session_has_its_own_prefix(name: str) -> None:
     assert session.settings.cookie.name == "mine"
 
 
+async def test_apps_that_share_a_context() -> None:
+    """Each app has the sessions that were attached to it, also where `app.ctx` is one for both."""
+    apps = [make_app(), make_app()]
+    apps[1].ctx = apps[0].ctx
+    for app, name in zip(apps, ("cart", "session"), strict=True):
+        Session(app, session_name=name)
+        add_count(app)
+    with pytest.raises(SessionConfigError, match=r"app\.ctx\.cart is taken"):
+        Session(apps[1], session_name="cart")
+
+    for app, name, other in ((apps[0], "cart", "session"), (apps[1], "session", "cart")):
+        async with serve(app) as url, Browser(url) as browser:
+            assert [(await browser.get(f"/{name}")).json() for _ in range(2)] == [1, 2]
+            assert (await browser.get(f"/{other}")).status_code == 500
+
+
 class Opened(InMemory):
     """Memory that counts how often it is opened and closed."""
 
