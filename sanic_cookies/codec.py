@@ -64,8 +64,8 @@ def encode(codec: Codec, tree: dict[str, Any], key: str) -> bytes:
     try:
         return codec.encode(tree)
     except _ENCODE_ERRORS as error:
-        path, culprit = _unencodable(codec, tree[key], "sess", 0)
-        raise SessionNotSerializable(f"{_named(culprit)} {_REMEDY}", path) from error
+        found = _unencodable(codec, tree[key], "sess", 0)
+        raise SessionNotSerializable(f"{found.what} {_REMEDY}", found.path) from error
 
 
 def decode(codec: Codec, payload: bytes) -> Any:
@@ -128,15 +128,28 @@ def _named(value: Any) -> str:
     return "NaN or infinity" if isinstance(value, float) else type(value).__name__
 
 
-def _unencodable(codec: Codec, value: Any, path: str, depth: int) -> tuple[str, Any]:
-    """Return the innermost part of `value` that has no encoding, after its path."""
+def _named_key(key: Any) -> str:
+    return _named(key) if isinstance(key, str) else f"a key of type {type(key).__name__}"
+
+
+def _unencodable(codec: Codec, value: Any, path: str, depth: int) -> Difference:
+    """Return the innermost part of `value` that has no encoding."""
     if depth < _MAX_SEARCH_DEPTH:
         for step, child in _children(value):
-            try:
-                codec.encode(child)
-            except _ENCODE_ERRORS:
-                return _unencodable(codec, child, f"{path}[{step!r}]", depth + 1)
-    return path, value
+            inner = f"{path}[{step!r}]"
+            if not _encodes(codec, child):
+                return _unencodable(codec, child, inner, depth + 1)
+            if isinstance(value, dict) and not _encodes(codec, {step: None}):
+                return Difference(inner, _named_key(step))
+    return Difference(path, _named(value))
+
+
+def _encodes(codec: Codec, value: Any) -> bool:
+    try:
+        codec.encode(value)
+    except _ENCODE_ERRORS:
+        return False
+    return True
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
@@ -153,7 +166,7 @@ def _unfaithful(value: Any, back: Any, path: str) -> Difference | None:
         for key, child in value.items():
             step = f"{path}[{key!r}]"
             if key not in back:
-                return Difference(step, f"a key of type {type(key).__name__}")
+                return Difference(step, _named_key(key))
             found = _unfaithful(child, back[key], step)
             if found is not None:
                 return found

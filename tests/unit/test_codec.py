@@ -128,8 +128,8 @@ def test_true_and_one_are_different_bytes() -> None:
         ({"a": 1 + 2j}, "sess['a']"),
         ({"a": lambda: None}, "sess['a']"),
         ({"a": "\ud800"}, "sess['a']"),
-        ({"a": {"b": {None: 1}}}, "sess['a']['b']"),
-        ({"a": {(1, 2): 1}}, "sess['a']"),
+        ({"a": {"b": {None: 1}}}, "sess['a']['b'][None]"),
+        ({"a": {(1, 2): 1}}, "sess['a'][(1, 2)]"),
     ],
 )
 def test_what_has_no_encoding_is_named_by_its_path(data: dict[str, Any], path: str) -> None:
@@ -173,10 +173,14 @@ def test_what_would_come_back_as_something_else_is_named_by_its_path(
         ({1, 2}, "sess['a']: set would"),
         ([float("nan")], "sess['a'][0]: NaN or infinity would"),
         ({1: "hunter2"}, "sess['a'][1]: a key of type int would"),
+        ({(1, 2): "hunter2"}, "sess['a'][(1, 2)]: a key of type tuple would"),
+        ([{None: {"hunter2": []}}], "sess['a'][0][None]: a key of type NoneType would"),
+        ({"\ud800": "hunter2"}, "sess['a']['\\ud800']: half a character (a lone surrogate)"),
+        ("hunter2\ud800", "sess['a']: half a character (a lone surrogate) in a text would"),
         ({"b": object()}, "sess['a']['b']: object would"),
         (b"hunter2", "sess['a']: bytes would"),
     ],
-    ids=["date", "set", "nan", "key", "object", "bytes"],
+    ids=["date", "set", "nan", "key", "tuple", "none", "half key", "half", "object", "bytes"],
 )
 def test_the_error_names_the_kind_and_the_way_out(value: Any, words: str) -> None:
     """The log tells what kind of value it is and what to store instead, and never the value."""
