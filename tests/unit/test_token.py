@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanic_cookies import token as token_module
-from sanic_cookies.token import LENGTH, Credential, Token, is_sid, same
+from sanic_cookies.token import LENGTH, REMEMBERED, Credential, Token, is_sid, same
 
 URL_SAFE = set(string.ascii_letters + string.digits + "-_")
 WELL_FORMED = "a" * 22 + "." + "B" * 43
@@ -74,6 +74,30 @@ def test_parsing_accepts_exactly_the_shape(raw: str) -> None:
 
     assert shaped is (credential is not None)
     assert credential is None or credential == Token(sid, secret).credential
+
+
+def test_a_token_that_comes_again_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a browser sends with each request costs a hash once, and gives the same each time."""
+    hashed: list[bytes] = []
+
+    def counting(secret: bytes) -> hashlib._Hash:
+        hashed.append(secret)
+        return hashlib.sha256(secret)
+
+    token = Token.generate()
+    monkeypatch.setattr(token_module, "sha256", counting)
+    first, second = Credential.parse(token.value), Credential.parse(token.value)
+
+    assert hashed == [token.secret.encode()]
+    assert first == second == token.credential
+
+
+def test_a_process_remembers_a_bounded_number_of_tokens() -> None:
+    """However many tokens come, made up ones among them, no more than the last are kept."""
+    for _ in range(REMEMBERED + 10):
+        Credential.parse(Token.generate().value)
+        Credential.parse("?" * LENGTH)
+    assert token_module._parsed.cache_info().currsize == REMEMBERED
 
 
 def test_rotation_keeps_the_id_and_replaces_the_secret() -> None:
