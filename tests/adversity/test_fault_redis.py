@@ -72,6 +72,18 @@ async def test_eviction_policy_through_a_given_client(
     assert len(warnings(caplog)) == 1
 
 
+async def test_eviction_policy_of_a_server_far_away(
+    site: RedisSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The warning comes also where all there is to do at the start takes longer than it may."""
+    await site.configure(maxmemory_policy="allkeys-lru")
+    site.proxy.latency(0.1)
+    async with Lab(site.master()):
+        pass
+
+    assert len(warnings(caplog)) == 1
+
+
 async def test_a_server_that_tells_nothing(
     site: RedisSite, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -227,6 +227,24 @@ async def test_upgrade_finds_the_table_where_statements_do(
     assert record.payload == draft.payload
 
 
+async def test_a_table_in_a_schema_of_its_own(
+    database: Connection, name: str, database_url: str
+) -> None:
+    """The search path says in which schema the table is made, used and swept."""
+    await database.execute(f"CREATE SCHEMA its_{name}")
+    path, draft = {"server_settings": {"search_path": f"its_{name}"}}, new_draft()
+    try:
+        async with postgres(database_url, name, **path) as store:
+            assert await store.create(draft)
+            assert await store.commit(following(draft), "token", True) is Outcome.LOST
+            assert await database.fetchval(f"SELECT sid FROM its_{name}.{name}") == draft.sid
+            assert await store.delete(draft.name, draft.sid)
+            assert await store.sweep() == 0
+        assert await database.fetchval("SELECT to_regclass($1)", f"public.{name}") is None
+    finally:
+        await database.execute(f"DROP SCHEMA its_{name} CASCADE")
+
+
 @pytest.mark.parametrize("session_name", ["", "session"])
 async def test_old_row_opens_no_session(
     database: Connection, name: str, database_url: str, session_name: str

@@ -20,7 +20,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import RedisClusterException, RedisError
+    from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
     from .ear import RedisEar
     from .link import CONNECT_SECONDS
@@ -69,14 +69,17 @@ class RedisServer:
         return f"<Redis prefix={self._prefix!r}>"
 
     async def open(self) -> None:
-        """Connect, and load the scripts if the server is there; if not, the first use will."""
+        """Connect, and load the scripts if the server is there; if not, the first use will.
+
+        They come last: one by one they take longer than there is with a server that is far away.
+        """
         wire = self._connected()
         with suppress(*FAILURES):
             async with timeout_awake(CONNECT_SECONDS):
+                with suppress(ResponseError):  # where INFO is forbidden nothing is known, nor said
+                    warn_of_eviction(await wire.execute("INFO", "memory"))
                 for script in SCRIPTS:
                     await wire.execute("SCRIPT", "LOAD", script.text)
-                # Where INFO is forbidden nothing is known, and nothing said.
-                warn_of_eviction(await wire.execute("INFO", "memory"))
 
     async def close(self) -> None:
         """Stop listening and close the client that `open` made; a given one stays open."""
