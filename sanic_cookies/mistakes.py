@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
@@ -33,6 +34,8 @@ _CLOSE = 0.85
 _PARTS = ("open", "close", "fetch", "create", "save", "touch", "delete")
 # By the package of a driver's object: what makes an interface of it.
 _WRAPPERS = {"redis": "Redis(client)", "asyncpg": "AsyncPG(pool)"}
+# One host of a URL, with its port; Postgres takes several.
+_HOST = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?", re.ASCII)
 _URLS = {"redis": "Redis(url)", "rediss": "Redis(url)", "unix": "Redis(url)"}
 _URLS |= {"postgresql": "AsyncPG(url)", "postgres": "AsyncPG(url)"}
 
@@ -77,3 +80,21 @@ def no_interface(given: object) -> str:
         return f"{kind.__name__} of {kind.__module__} is no interface: give {_WRAPPERS[package]}"
     missing = [name for name in _PARTS if not hasattr(given, name)]
     return f"{kind.__name__} is no interface: it lacks {', '.join(missing)}"
+
+
+def unreadable_url(url: str) -> str | None:
+    """Say that no driver can read a URL, and what it may be; None if one can.
+
+    Drivers would say so when the server starts, and repeat what they take for a port: it is the
+    beginning of a password.
+
+    Args:
+        url: With a scheme.
+    """
+    hosts = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+    if "#" not in url and all(map(_HOST.fullmatch, hosts.split(","))):
+        return None
+    return (
+        "a URL whose host or port cannot be read: in a password '/', '?' and '#' are written "
+        "'%2F', '%3F' and '%23'"
+    )

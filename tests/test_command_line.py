@@ -420,8 +420,10 @@ COMMANDS = [
     [
         ("postgresql://ann:hunter2@127.0.0.1:1/db", "no answer"),
         ("redis://ann:hunter2@127.0.0.1:1", "no answer"),
-        ("postgresql://ann:hunter2@127.0.0.1:nowhere/db", "no URL"),
-        ("redis://ann:hunter2@127.0.0.1:nowhere/0", "no URL"),
+        ("postgresql://ann:hunter2@127.0.0.1:nowhere/db", "cannot be read"),
+        ("redis://ann:hunter2@127.0.0.1:nowhere/0", "cannot be read"),
+        ("redis://ann:hunter2@127.0.0.1:1?socket_timeout=long", "no URL"),
+        ("postgresql://ann:hunter2@127.0.0.1:1/db?host", "no URL"),
         ("redis://ann:hunter2@127.0.0.1:1/database", "no answer"),
         ("postgresql://ann:hunter2@[::1/db", "URL"),
         ("mysql://ann:hunter2@127.0.0.1/db", "must begin with"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -206,6 +207,25 @@ def test_what_postgres_does_not_take(given: Any, words: str) -> None:
     assert str(caught.value).endswith(words)
 
 
+@pytest.mark.parametrize("password", ["hun#ter2", "hun/ter2", "hun?ter2", "12#ter", "#", "a:b/c"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "postgresql", "postgres"])
+def test_a_password_that_ends_its_url(scheme: str, password: str) -> None:
+    """The error comes when the store is made, says how to write it, and repeats nothing of it."""
+    make: Any = Redis if scheme.startswith("redis") else AsyncPG
+    with pytest.raises(SessionConfigError) as caught:
+        make(f"{scheme}://me:{password}@db.example:6379/0")
+    assert str(caught.value).endswith("are written '%2F', '%3F' and '%23'")
+    assert not re.search("hun|ter2|12|me:", str(caught.value))
+
+
+@pytest.mark.parametrize("host", ["db.example:bad", "[::1", "::1", "db.example:80:80"])
+def test_a_host_that_is_none(host: str) -> None:
+    """It is refused when the store is made, not when the server starts."""
+    for make in (lambda: Redis(f"redis://{host}/0"), lambda: AsyncPG(f"postgres://{host}/shop")):
+        with pytest.raises(SessionConfigError, match="whose host or port cannot be read"):
+            make()
+
+
 @pytest.mark.parametrize("table", [None, b"sessions", 7])
 def test_a_table_that_is_no_name(table: Any) -> None:
     """The error says what a name looks like."""
@@ -254,9 +274,23 @@ def test_several_keys_in_one_text(kind: Any) -> None:
 
 async def test_what_stores_take() -> None:
     """Each kind of URL, and clients and pools that do not wait, are taken."""
-    for url in ("redis://127.0.0.1", "rediss://127.0.0.1", "unix:///run/redis.sock"):
+    for url in (
+        "redis://127.0.0.1",
+        "rediss://127.0.0.1",
+        "redis://",
+        "redis://me:hun%23ter2@[::1]:6379/0?socket_timeout=2",
+        "redis://:p@ss:word@db.example",
+        "unix:///run/redis.sock",
+        "unix://me@/run/redis.sock?db=0&password=a",
+    ):
         Redis(url)
     Redis(redis_asyncio.Redis())
-    for url in ("postgresql://127.0.0.1/", "postgres://127.0.0.1/"):
+    for url in (
+        "postgresql://127.0.0.1/",
+        "postgres://127.0.0.1/",
+        "postgresql:///shop?host=/run/postgresql&user=me@db",
+        "postgresql://me:hun%2Fter2@one:5432,[::2]:5433,three/shop?target_session_attrs=primary",
+        "postgresql://%2Frun%2Fpostgresql/shop",
+    ):
         AsyncPG(url)
     AsyncPG(asyncpg.create_pool("postgresql://127.0.0.1"))

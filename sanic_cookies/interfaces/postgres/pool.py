@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import SessionConfigError
+from ...mistakes import unreadable_url
 
 try:
     import asyncpg
@@ -272,9 +273,10 @@ async def _close(pool: Any) -> None:
 def _require_pool(url: str | None, given: object) -> None:
     """Refuse here what would fail when the server starts, or at the first request."""
     if url is not None:
-        fits, what = url.startswith(_SCHEMES), "another URL"
-        if url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres"):
+        what = unreadable_url(url) if url.startswith(_SCHEMES) else "another URL"
+        if "+" in (scheme := url.partition(":")[0]) and scheme.startswith("postgres"):
             what = "one of SQLAlchemy's: leave the driver's name out"
+        fits = what is None
     else:
         fits, what = hasattr(given, "acquire"), type(given).__name__
     if not fits:

@@ -26,6 +26,7 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ...errors import SessionConfigError
+from ...mistakes import unreadable_url
 from . import commands
 from .link import ConnectionLostError, Link, WrongTypeError, closed, connect
 from .scripts import Script
@@ -92,7 +93,8 @@ def require_client(client: object) -> None:
     if isinstance(client, BlockingRedis | BlockingCluster):
         raise SessionConfigError("this client waits for each reply: give one of redis.asyncio")
     if isinstance(client, str):
-        fits, given = client.startswith(_SCHEMES), "another URL"
+        what = unreadable_url(client) if client.startswith(_SCHEMES) else "another URL"
+        fits, given = what is None, what
     else:
         fits, given = hasattr(client, "execute_command"), type(client).__name__
     if not fits:
