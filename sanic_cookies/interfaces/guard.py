@@ -25,6 +25,9 @@ logger = logging.getLogger("sanic_cookies")
 T = TypeVar("T")
 
 DOWN_SECONDS = 1.0
+# The server is there and lets nobody in yet: it reads its data, or recovers. By their names, for no
+# driver is imported here.
+_NOT_YET = ("BusyLoadingError", "CannotConnectNowError")
 # To others than these an unreadable record is an error like any.
 _READS = ("fetch", "acquire")
 
@@ -226,6 +229,8 @@ def _means_down(error: BaseException | None) -> bool:
     """Whether the store was not there at all; one cut connection says nothing of that."""
     while error is not None:
         if isinstance(error, TimeoutError | ConnectionRefusedError):
+            return True
+        if type(error).__name__ in _NOT_YET:
             return True
         error = error.__cause__ or error.__context__
     return False

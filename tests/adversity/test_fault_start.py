@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from bare import bare_session, begin
 from fault_lab import RECOVERY, SLACK, check_refusal, count, left_tasks, nothing, recovered
 from faults import Site, black_hole, frozen, refused
 from lab import Lab
-from sanic_cookies import InMemory
+from sanic_cookies import AsyncPG, InMemory, Redis, SessionStoreError
 from sanic_cookies.testing import Faulty
+from servers import HOST
 
+ASKS_FOR_TLS = struct.pack("!i", 80877103)
 START = 3.0
 STOP = 9.0
 
@@ -70,3 +75,58 @@ async def test_stopped_though_a_store_cannot_be_closed(caplog: pytest.LogCapture
     assert [each.message for each in caplog.records if each.name == "sanic_cookies"] == [
         "closing Faulty failed: ValueError"
     ]
+
+
+async def loading_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each command as a Redis that reads its data."""
+    while data := await reader.read(65_536):
+        commands = data.count(b"\r\n*") + data.startswith(b"*")
+        writer.write(b"-LOADING Redis is loading the dataset in memory\r\n" * commands)
+
+
+async def packet(reader: asyncio.StreamReader) -> bytes:
+    """Return the next of the packets by which Postgres is greeted."""
+    (size,) = struct.unpack("!i", await reader.readexactly(4))
+    return await reader.readexactly(size - 4)
+
+
+async def starting_postgres(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer who connects as a Postgres that recovers."""
+    if await packet(reader) == ASKS_FOR_TLS:
+        writer.write(b"N")
+        await packet(reader)
+    text = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    writer.write(b"E" + struct.pack("!i", len(text) + 4) + text)
+
+
+Answers = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.mark.parametrize("answers", [loading_redis, starting_postgres])
+async def test_a_store_that_is_itself_still_starting(answers: Answers) -> None:
+    """Requests do not all knock at a server that lets nobody in yet: one now and then does."""
+    knocks = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal knocks
+        knocks += 1
+        try:
+            await answers(reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        if answers is loading_redis:
+            store: Redis | AsyncPG = Redis(f"redis://{HOST}:{port}")
+        else:
+            store = AsyncPG(f"postgresql://app@{HOST}:{port}/app", sweep_every=0)
+        session = bare_session(store)
+        for _ in range(100):
+            with pytest.raises(SessionStoreError):
+                await begin(session, n=1)
+        assert knocks < 20
+        await store.close()
