@@ -39,7 +39,10 @@ class SessionEnding(SessionWriter):
         """
         self._look()
         self._require_close()
-        self._destroy()
+        if self._is_passing:
+            self._end_later()  # what another task's block is about, or about to be, is not known
+        else:
+            self._destroy()
 
     flush = destroy
 
@@ -49,12 +52,16 @@ class SessionEnding(SessionWriter):
             self._undestroyed = self._savepoint()
             self._doomed = (*self._doomed, self._record.sid)
         elif self._located_credential() is not None and self._status is UNREAD:
-            # Not read, so not proven to be ours: it ends once it has been.
-            self._blind, self._unlocked = None, Changes(ended=True)
+            self._end_later()  # not read, so not proven to be ours
             return
         self._forget(NEW)
         self._content, self._blind, self._unlocked = Content(), None, None
         self._credential, self._located = None, True
+
+    def _end_later(self) -> None:
+        """Have the session end with the response, as it is then."""
+        self._exchange.unsettled = True
+        self._blind, self._unlocked = Changes(cleared=True), Changes(ended=True)
 
     async def end(self) -> bool:
         """End this session now, without waiting for its lock; True if there was one.

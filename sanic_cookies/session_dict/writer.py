@@ -97,7 +97,8 @@ class SessionWriter(SessionPlanner):
 
     async def _save(self, plan: Plan) -> None:
         record, read_at, token = self._record, self._read_at, None
-        assert record is not None  # noqa: S101 - SAVE means that it exists
+        if record is None:
+            raise self._overtaken()  # another task has destroyed it since this was planned
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
         draft = self._next_draft(plan, record, token)
@@ -277,7 +278,8 @@ class SessionWriter(SessionPlanner):
             disown_later(self._runtime, self._store, record)
 
     async def _delete(self) -> None:
-        assert self._record is not None  # noqa: S101 - DELETE means that it exists
+        if self._record is None:
+            return  # another task has destroyed it since this was planned
         sid = self._record.sid
         await self._store.delete(self._runtime.settings.name, sid, self._budget)
         self._ended(sid)

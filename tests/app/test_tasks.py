@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab import Failed, Lab, until
-from sanic_cookies import InMemory, SessionDict
+from sanic_cookies import InMemory, SessionDict, SessionInterrupted
 
 
 def put(sess: SessionDict) -> None:
@@ -147,3 +147,107 @@ async def test_save_waits_for_another_tasks_block(master: Any) -> None:
         await lab.put(n=0)
         await lab.do(body)
         assert await lab.stored() == {"n": 0}
+
+
+class SlowToBegin(Slow):
+    """Takes its time to store a new session, too."""
+
+    async def create(self, draft: Any) -> Any:
+        self.saving.set()
+        await self.go.wait()
+        return await super().create(draft)
+
+
+@pytest.mark.parametrize("store", [Slow, SlowToBegin], ids=["saved", "begun"])
+@pytest.mark.parametrize("end", [SessionDict.destroy, SessionDict.reset])
+async def test_a_session_that_is_ended_while_another_task_leaves_its_block(
+    store: type[Slow], end: Callable[[SessionDict], None]
+) -> None:
+    """Of two tasks one stores its block and one ends the session: it has ended with the response."""
+    slow, sids = store(), []
+
+    async def block(sess: SessionDict) -> None:
+        async with sess:
+            sess["b"] = 1
+        sids.append(sess.presented)
+
+    async def body(sess: SessionDict) -> None:
+        other = asyncio.create_task(block(sess))
+        await slow.saving.wait()
+        end(sess)
+        slow.go.set()
+        await other
+
+    async with Lab(slow, warn_lock=False) as lab:
+        if store is Slow:
+            await lab.put(n=0)
+        await lab.do(body)
+
+        assert lab.browser.cookies == {}
+        assert not await lab.session.exists(sids[0])
+
+
+async def test_a_session_that_is_destroyed_while_another_task_waits_for_its_block() -> None:
+    """The block is stored first, then the session ends: it was asked to with the response."""
+    inside, go, sids = asyncio.Event(), asyncio.Event(), []
+
+    async def hold(sess: SessionDict) -> None:
+        async with sess:
+            sids.append(sess.sid)
+            inside.set()
+            await go.wait()
+
+    async def block(sess: SessionDict) -> None:
+        async with sess:
+            sess["b"] = 1
+
+    async def body(sess: SessionDict) -> None:
+        other = asyncio.create_task(block(sess))
+        await until(lambda: lab.session.stats()["waiting"] == 1)
+        sess.destroy()
+        go.set()
+        await other
+
+    async with Lab(warn_lock=False) as lab:
+        await lab.put(n=0)
+        held = asyncio.create_task(lab.do(hold))
+        await inside.wait()
+        await lab.do(body)
+        await held
+
+        assert lab.browser.cookies == {}
+        assert not await lab.session.exists(sids[0])
+
+
+@pytest.mark.parametrize("change", [None, SessionDict.clear])
+async def test_a_session_that_is_destroyed_as_another_task_saves_it(change: Any) -> None:
+    """Whoever saves is told that the session has ended, if it did in the tick before the write."""
+    now, sids = asyncio.Event(), []
+
+    async def destroy(sess: SessionDict) -> None:
+        await now.wait()
+        sess.destroy()
+
+    async def body(sess: SessionDict) -> None:
+        other = asyncio.create_task(destroy(sess))
+        await asyncio.sleep(0)
+        sids.append(sess.presented)
+        async with sess:
+            if change is None:
+                sess["b"] = 1
+            else:
+                change(sess)
+            now.set()
+            if change is None:
+                with pytest.raises(SessionInterrupted):
+                    await sess.save()
+            else:
+                await sess.save()
+        await other
+
+    async with Lab(warn_lock=False) as lab:
+        await lab.put(n=0)
+        await lab.do(body)
+
+        assert lab.browser.cookies == {}
+        assert not await lab.session.exists(sids[0])
