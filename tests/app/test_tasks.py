@@ -163,7 +163,7 @@ class SlowToBegin(Slow):
 async def test_a_session_that_is_ended_while_another_task_leaves_its_block(
     store: type[Slow], end: Callable[[SessionDict], None]
 ) -> None:
-    """Of two tasks one stores its block and one ends the session: it has ended with the response."""
+    """One task stores its block, one ends the session: it has ended with the response."""
     slow, sids = store(), []
 
     async def block(sess: SessionDict) -> None:
