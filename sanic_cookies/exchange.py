@@ -42,6 +42,8 @@ _REWRITERS = ("SERVER_NAME", "REAL_IP_HEADER", "PROXIES_COUNT", "FORWARDED_SECRE
 _HOST, _COOKIE = istr("host"), istr("cookie")
 _SET_COOKIE, _CACHE, _VARY = map(HeaderName, ("set-cookie", "cache-control", "vary"))
 _CLEAR = HeaderName("clear-site-data")
+# CDN-Cache-Control and what single makers call theirs, and what there was before it.
+_TARGETED = ("-cache-control", "surrogate-control")
 _BY_COOKIE, _NO_STORE = FixedText("Cookie"), FixedText("no-store")
 
 
@@ -274,6 +276,10 @@ class Exchange:
         # A cached Set-Cookie hands one user's session to the next (CVE-2026-35192 and others).
         if _NO_STORE not in headers.get(_CACHE, ""):
             headers[_CACHE] = _NO_STORE
+        # To whom it is meant for, a targeted field goes before Cache-Control (RFC 9213).
+        for name in [each for each in headers if each.lower().endswith(_TARGETED)]:
+            if _NO_STORE not in headers[name]:
+                headers[name] = _NO_STORE
 
 
 def drop_ours(response: Any) -> None:

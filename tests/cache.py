@@ -3,7 +3,8 @@
 It keeps every answer that a shared cache may keep, for longer than anybody waits, Set-Cookie lines
 included (section 7.3 says that they do not forbid it), and gives it to whoever asks for the same
 address with the same of what `Vary` names. Not keeping it takes a word: `no-store`, `private`,
-`no-cache`, or an `Authorization` in the request. So whoever is shown another one's answer is so
+`no-cache`, or an `Authorization` in the request. What is said to caches of its kind goes before
+what is said to all (RFC 9213, section 2.2). So whoever is shown another one's answer is so
 because the app did not say that word.
 """
 
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 
 from servers import bind_free_port
 
+# Headers that speak to it, the first that is there counts.
+CONTROLS = ("maker-cdn-cache-control", "cdn-cache-control", "surrogate-control", "cache-control")
 # Kept even if the answer does not say for how long (RFC 9110, section 15.1).
 HEURISTIC = {200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501}
 Headers = list[tuple[str, str]]
@@ -79,7 +82,8 @@ class Cache:
 
     def _keep(self, method: str, path: str, asked: Headers, raw: bytes) -> None:
         status, headers = _response(raw)
-        said = {word.partition("=")[0] for word in _words(headers, "cache-control")}
+        [control, *_] = [each for each in CONTROLS if _all(headers, each)] or CONTROLS
+        said = {word.partition("=")[0] for word in _words(headers, control)}
         vary = _words(headers, "vary")
         explicit = bool({"public", "max-age", "s-maxage"} & said) or _all(headers, "expires") != []
         if method != "GET" or "*" in vary or {"no-store", "private", "no-cache"} & said:

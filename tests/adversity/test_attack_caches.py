@@ -25,9 +25,12 @@ HEADERS: dict[str, dict[str, str]] = {
     "careless": CARELESS,
     "vary": {"vary": "Accept-Encoding"},
     "expires": {"expires": "Thu, 01 Jan 2099 00:00:00 GMT"},
+    "cdn": {"CDN-Cache-Control": "max-age=3600"},
+    "surrogate": {"surrogate-control": "max-age=3600"},
+    "maker": {"Maker-CDN-Cache-Control": "public, max-age=3600", "cdn-cache-control": "no-store"},
 }
 # Headers do not depend on the store; but the cookies that come with them do.
-CASES = [*product(KINDS, ["plain", "careless"]), ("memory", "vary"), ("memory", "expires")]
+CASES = [*product(KINDS, ["plain", "careless"]), *product(["memory"], [*HEADERS][2:])]
 
 
 class Cached(Target):

@@ -573,6 +573,8 @@ async def test_a_request_middleware_that_ends_the_request(answers: bool) -> None
         ({"Vary": "*"}, {"vary": ["*"]}),
         ({"Cache-Control": "public, max-age=60"}, {"cache-control": ["no-store"]}),
         ({"Cache-Control": "private, no-store"}, {"cache-control": ["private, no-store"]}),
+        ({"CDN-Cache-Control": "max-age=60"}, {"cdn-cache-control": ["no-store"]}),
+        ({"A-Cache-Control": "private, no-store"}, {"a-cache-control": ["private, no-store"]}),
     ],
 )
 async def test_cache_headers(given: dict[str, str], expected: dict[str, list[str]]) -> None:
