@@ -275,6 +275,13 @@ GUARDS = [
         "test_attack_caches.py::no_cookie_of and memory-careless",
     ),
     Guard(
+        "a cookie is not stored by caches that follow a header of their own",
+        "exchange.py",
+        "if _NO_STORE not in headers[name]:",
+        "if False:",
+        "test_attack_caches.py::no_cookie_of and memory-cdn",
+    ),
+    Guard(
         "weak keys are refused",
         "interfaces/cookie/keys.py",
         "if _is_made_up(raw) or _is_typed(",
