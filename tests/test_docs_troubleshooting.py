@@ -264,7 +264,7 @@ async def no_token(caplog: pytest.LogCaptureFixture) -> None:
         await auth.login_user(request, "ada")
         return json(await auth.csrf_token(request))
 
-    @app.post("/pay")
+    @app.post("/pay", ctx_csrf=True)
     async def pay(request: Request) -> Any:
         return json("paid")
 
@@ -272,7 +272,12 @@ async def no_token(caplog: pytest.LogCaptureFixture) -> None:
         token = (await browser.get("/login")).json()
         assert (await browser.post("/pay")).status_code == 403
         assert (await browser.post("/pay", headers={"x-csrf-token": token})).json() == "paid"
-    assert "a request without its token was refused" in caplog.text
+        assert "a request without its token was refused" in caplog.text
+        caplog.clear()
+        browser.cookies.clear()
+        refused = await browser.post("/pay", headers={"x-csrf-token": token})
+        assert refused.status_code == 403
+    assert "a request without its token was refused sid=-" in caplog.text
 
 
 SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
