@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from lab import Lab
+from lab import Failed, Lab
 from sanic_cookies import InMemory, SessionDict
 from sanic_cookies.errors import (
     SessionLockTimeout,
@@ -120,3 +121,25 @@ async def test_an_unlocked_change_is_seen_after_a_lock_timeout() -> None:
         assert await lab.do(body) == {"a": 1, "m": 0}
         await held
         assert await lab.stored() == {"a": 1, "m": 0}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_request_sees_of_a_session_that_it_has_destroyed(fails: bool) -> None:
+    """It is a new one at once, without id and data; after a block that fails it is the old one."""
+
+    async def body(sess: SessionDict) -> None:
+        sid = sess.sid
+        with suppress(Failed):
+            async with sess:
+                sess.destroy()
+                assert (sess.is_new, sess.sid, sess.presented, dict(sess)) == (True, None, None, {})
+                assert repr(sess) == "<SessionDict session new sid=->"
+                if fails:
+                    raise Failed
+        assert sess.sid == (sid if fails else None)
+        assert await sess.peek() == ({"n": 1} if fails else {})
+
+    async with Lab() as lab:
+        await lab.put(n=1)
+        await lab.do(body)
+        assert await lab.stored() == ({"n": 1} if fails else {})

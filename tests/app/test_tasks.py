@@ -175,6 +175,7 @@ async def test_a_session_that_is_ended_while_another_task_leaves_its_block(
         other = asyncio.create_task(block(sess))
         await slow.saving.wait()
         end(sess)
+        assert dict(sess) == {}
         slow.go.set()
         await other
 
