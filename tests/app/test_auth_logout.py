@@ -413,6 +413,23 @@ async def test_reset_logs_out(master: Any, locked: bool, preload: bool) -> None:
         assert await lab.data(thief) == {}
 
 
+async def test_a_reset_that_is_followed_by_a_write_replaces_the_token(lab: AuthLab) -> None:
+    """What an anonymous visitor goes on with is not what somebody was logged in with."""
+
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess.reset()
+            sess["cart"] = 2
+
+    await lab.login("ann")
+    thief = await lab.thief()
+    await lab.do(body)
+
+    assert await lab.user() is None
+    assert await lab.data() == {"cart": 2}
+    assert await lab.data(thief) == {}
+
+
 # When the store fails.
 
 
