@@ -386,3 +386,23 @@ async def test_a_row_that_is_no_record_hides_none(site: PostgresSite) -> None:
         )
         records = await master.records_of(sound.name, "ann")
         assert [each.sid for each in records] == [sound.sid]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_server_that_gives_no_more_connections(site: PostgresSite, limit: int) -> None:
+    """What goes by statements of its own takes a connection that lies ready for joined ones."""
+    await site.admin.execute(f"ALTER ROLE app CONNECTION LIMIT {limit}")
+    drafts = [new_draft() for _ in range(20)]
+    try:
+        async with opened(site.master()) as master:
+            for draft in drafts:
+                assert await master.create(draft)
+                # These are joined, by as many connections as there are.
+                await asyncio.gather(
+                    *(master.fetch(each.name, each.sid) for each in drafts),
+                    *(master.acquire(each.name, each.sid, new_claim(each)) for each in drafts),
+                )
+                assert await master.touch(draft.name, draft.sid, 1, 60.0)
+            assert await master.delete(draft.name, draft.sid)
+    finally:
+        await site.admin.execute("ALTER ROLE app CONNECTION LIMIT -1")

@@ -38,6 +38,7 @@ class Joiner:
         self._lanes: list[Lane] = []
         self._watch: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        pool.spare = self._spare
 
     async def ask(self, step: str, args: Arguments) -> Any:
         """Return the row that answers a request; None if none does.
@@ -89,6 +90,19 @@ class Joiner:
         for _ in range(LANES):
             self._add_lane()
         return loop
+
+    async def _spare(self) -> bool:
+        """See `Pool.spare`."""
+        if self._loop is not asyncio.get_running_loop():
+            return False
+        connected = [lane for lane in self._lanes if lane.is_connected]
+        # The last one is kept for those who come here, unless there is no other connection at all.
+        if len(connected) > 1 or self._pool.is_last:
+            for lane in connected:
+                if lane.is_free:
+                    await lane.give_back()
+                    return True
+        return False
 
     def _free_lane(self) -> Lane | None:
         """Return a lane that is free, with a connection if there is such a one."""

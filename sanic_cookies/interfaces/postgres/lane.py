@@ -77,7 +77,13 @@ class Lane:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self.is_free:
-            await self._give_back()
+            await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give the connection back, if there is one; nobody may be using it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.give_back(connection)
 
     def go_on(self) -> None:
         """Carry those who wait, or be free."""
@@ -129,7 +135,7 @@ class Lane:
                 if batch is not None:
                     await self._carry(*batch)
                 if self._takes_turns():
-                    await self._give_back()
+                    await self.give_back()
         finally:
             self._task = None
             if self._carried:
@@ -174,12 +180,12 @@ class Lane:
             self._let_go()
             raise
         except PASSING:
-            await self._give_back()
+            await self.give_back()
             return ALONE
         finally:
             self.carried += 1
             if self._takes_turns():
-                await self._give_back()
+                await self.give_back()
 
     async def _carry(self, step: Step, requests: list[Request]) -> None:
         """Run a statement for some requests, and answer them."""
@@ -190,7 +196,7 @@ class Lane:
         except Exception:  # noqa: BLE001 - each will see for itself what of it is its own
             self._answer([ALONE] * len(requests))
             # If it is broken the pool will notice.
-            await self._give_back()
+            await self.give_back()
         else:
             self._answer(results)
 
@@ -214,11 +220,6 @@ class Lane:
     def _takes_turns(self) -> bool:
         """Whether the connection goes back after each use: the pool is another's, or too small."""
         return not self._pool.is_own or self._pool.size <= LANES
-
-    async def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._pool.give_back(connection)
 
     def _let_go(self) -> None:
         """Give the connection back, and do not wait for that."""

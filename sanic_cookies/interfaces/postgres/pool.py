@@ -61,7 +61,12 @@ _OF_POOLS = set(signature(asyncpg.create_pool).parameters) - {"connection_class"
 
 
 class Pool:
-    """Gives connections, and runs single statements."""
+    """Gives connections, and runs statements and transactions.
+
+    Attributes:
+        spare: Has those who keep a connection hand back what they do not use just now, for the
+            server gives no more; says whether they did.
+    """
 
     def __init__(self, pool: Any, options: dict[str, Any]) -> None:
         """Remember where to connect; no I/O happens here.
@@ -82,11 +87,17 @@ class Pool:
         self._opening: asyncio.Lock | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self._left_at = -inf
+        self.spare: Callable[[], Awaitable[bool]] = _nothing_kept
 
     @property
     def size(self) -> int:
         """How many connections there may be; 0 before the first."""
         return 0 if self._pool is None else int(self._pool.get_max_size())
+
+    @property
+    def is_last(self) -> bool:
+        """Whether there is but one connection now."""
+        return self._pool is not None and self._pool.get_size() == 1
 
     @property
     def is_own(self) -> bool:
@@ -118,7 +129,7 @@ class Pool:
                 await _close(pool)
 
     async def ask(self, method: str, statement: str, args: tuple[Any, ...]) -> Any:
-        """Run a statement by `fetchrow`, `fetch` or `execute`, on any connection.
+        """Run a statement by `fetchrow` or `fetch`, on any connection.
 
         It must be one that may be repeated: it is, once, if it fails by what may pass, as a cut.
         """
@@ -172,6 +183,9 @@ class Pool:
         except PASSING as error:
             if isinstance(error, _READ_ONLY):
                 await self._leave(pool)
+        except asyncpg.TooManyConnectionsError:
+            if not await self.spare():
+                raise
         return await step(pool, *args)
 
     async def _transact_once(self, pool: Any, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -255,6 +269,11 @@ async def _warn_of_pooler(pool: Any) -> None:
                 "a pooler stands before Postgres: give AsyncPG statement_cache_size=0, unless it "
                 "pools whole sessions"
             )
+
+
+async def _nothing_kept() -> bool:
+    """Hand nothing back."""
+    return False
 
 
 async def _keep(connection: Connection[Any]) -> None:
