@@ -143,3 +143,16 @@ async def test_what_a_request_sees_of_a_session_that_it_has_destroyed(fails: boo
         await lab.put(n=1)
         await lab.do(body)
         assert await lab.stored() == ({"n": 1} if fails else {})
+
+
+async def test_a_session_that_is_ended_twice() -> None:
+    """`end()` says that there was one to end, also where `destroy()` had asked for it before."""
+
+    async def body(sess: SessionDict) -> None:
+        sess.destroy()
+        assert [await sess.end(), await sess.end()] == [True, False]
+
+    async with Lab() as lab:
+        await lab.put(n=1)
+        await lab.do(body)
+        assert lab.browser.cookies == {}
