@@ -42,7 +42,7 @@ async def test_no_increment_is_lost(workers: Start, http: httpx.AsyncClient) -> 
 
 
 async def test_waiting_is_fair_across_processes(workers: Start, http: httpx.AsyncClient) -> None:
-    """Under contention each client gets its part, in its process and of all; none waits ten turns."""
+    """Under contention each client gets its part, in its process and of all, within ten turns."""
     four = await workers(4)
     headers = await new_session(http, four[0].url)
     gaps: list[int] = []
