@@ -154,12 +154,13 @@ async def test_who_listens_takes_a_quiet_server_for_no_dead_one(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody has news for a long time: the channel stays the one that it was."""
-    monkeypatch.setattr(Ear, "look_seconds", 0.05)
+    # Long enough for a server, or a test, that gets no turn for a while.
+    monkeypatch.setattr(Ear, "look_seconds", 1.0)
     draft = new_draft()
     async with opened(site.master()) as far, opened(site.near()) as near:
         hearing, accepted = await listener(far), site.proxy.accepted
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(hearing.next(), Ear.look_seconds * 20)
+            await asyncio.wait_for(hearing.next(), Ear.look_seconds * 3.5)
         await near.create(draft)
         await near.delete(draft.name, draft.sid)
         assert await hearing.next() == draft.sid

@@ -42,7 +42,7 @@ async def test_no_increment_is_lost(workers: Start, http: httpx.AsyncClient) -> 
 
 
 async def test_waiting_is_fair_across_processes(workers: Start, http: httpx.AsyncClient) -> None:
-    """Under contention each client gets its part, in its process and of all, within ten turns."""
+    """Under contention each client gets at least half of the mean, and none waits ten turns."""
     four = await workers(4)
     headers = await new_session(http, four[0].url)
     gaps: list[int] = []
@@ -59,10 +59,7 @@ async def test_waiting_is_fair_across_processes(workers: Start, http: httpx.Asyn
     done = await asyncio.gather(*map(client, range(CLIENTS)))
 
     mean = sum(done) / len(done)
-    for process in (done[number::4] for number in range(4)):
-        assert min(process) >= sum(process) / len(process) / 2
-    # On a quiet machine it is 0.95 of it; but a process that is kept from its core asks less often.
-    assert min(done) >= mean / 4
+    assert min(done) >= mean / 2
     # In turns, not in seconds: how often others had the session between two turns of a client.
     assert max(gaps) < 10 * CLIENTS
     print(f"least share {min(done) / mean:.2f}, longest wait {max(gaps) / CLIENTS:.1f} turns")
