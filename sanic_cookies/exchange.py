@@ -299,7 +299,10 @@ def _keep_foreign(headers: Any, replaced: Container[str]) -> None:
 
 
 def _vary_by_cookie(headers: Any) -> None:
-    if _VARY not in headers:
+    first = headers.get(_VARY)
+    if first is _BY_COOKIE:
+        return  # written by us before the app's own middlewares ran
+    if first is None:
         headers.add(_VARY, _BY_COOKIE)
         return
     present = ", ".join(headers.getall(_VARY, ()))
