@@ -1,4 +1,4 @@
-"""The commands that are filled into templates are those that hiredis would pack."""
+"""The commands that are put together from pieces are those that hiredis would pack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sanic_cookies.interfaces.redis import commands
 from sanic_cookies.interfaces.redis.scripts import ACQUIRE, COMMIT, Script
 
-TEXTS = st.binary(max_size=300) | st.sampled_from([b"", b"\r\n", b"$3\r\nGET\r\n", b"%d%b%%"])
+ODD = [b"", b"\r\n", b"$3\r\nGET\r\n", b"%d%b%%"]
+LONG = [b"x" * length for length in (1023, 1024, 70_000)]  # most arguments are shorter than 1024
+TEXTS = st.binary(max_size=300) | st.sampled_from(ODD + LONG)
 
 
 @given(script=st.sampled_from([ACQUIRE, COMMIT]), texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS))
