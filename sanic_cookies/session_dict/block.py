@@ -117,16 +117,31 @@ class SessionDict(SessionEnding):
             async with self:
                 return
         await self.outlast()
+        plan, marks = self._plan(release=False), (self._rotate, self._renew, self._logged_in)
+        if plan.act is not NOTHING:
+            # What is asked for from now on, beside the write, is not in it.
+            self._rotate = self._renew = self._logged_in = False
         try:
-            await self._see_through(self._save_inside(self._plan(release=False)))
+            await self._see_through(self._save_inside(plan, marks))
         except asyncio.CancelledError:
             self._bequeath_nothing()
             raise
 
-    async def _save_inside(self, plan: Plan) -> None:
-        """Write, so that no failure of a block takes the request back behind it."""
+    async def _save_inside(self, plan: Plan, marks: tuple[bool, bool, bool]) -> None:
+        """Write, so that no failure of a block takes the request back behind it.
+
+        Args:
+            plan: What to write.
+            marks: What is in it: a rotation, a lifetime, a login. They stay asked for if it fails.
+        """
         if plan.act is not NOTHING or self._doomed:
-            await self._carry_out(plan)
+            try:
+                await self._carry_out(plan)
+            except BaseException:
+                rotate, renew, logged_in = marks
+                self._rotate, self._renew = self._rotate or rotate, self._renew or renew
+                self._logged_in = self._logged_in or logged_in
+                raise
             self._settle_for_this()
 
     async def _begin(self) -> None:

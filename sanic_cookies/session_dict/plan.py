@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -80,6 +81,8 @@ class Plan(Struct, frozen=True, gc=False):
         release: Give the lease up.
         age: Seconds since the session began.
         user_key: Whose session it is, for the index.
+        login: Somebody has logged in since the last write.
+        tell: Called when it is stored.
     """
 
     act: Act
@@ -93,3 +96,5 @@ class Plan(Struct, frozen=True, gc=False):
     release: bool = True
     age: float = 0.0
     user_key: str | None = None
+    login: bool = False
+    tell: Callable[[], object] | None = None

@@ -63,6 +63,8 @@ class SessionPlanner(SessionLocker):
             release=release,
             age=age,
             user_key=None if content.identity is None else self._user_key(content.identity),
+            login=self._logged_in,
+            tell=self._once_stored,
         )
         if act is SAVE or act is CREATE:
             if self._exchange.begun:

@@ -62,7 +62,7 @@ class SessionWriter(SessionPlanner):
         for _ in range(_CREATE_TRIES):
             token = Token.generate()
             draft = self._first_draft(plan, token)
-            if await self._store_new(draft):
+            if await self._store_new(plan, draft):
                 break
         else:
             raise SessionStoreError("no free id was found")
@@ -72,8 +72,8 @@ class SessionWriter(SessionPlanner):
         record = Record.begun(draft, self._runtime.settings.clock())
         self._stored("created", plan, record, time.monotonic())
 
-    async def _store_new(self, draft: Draft) -> bool:
-        limit = self._limit(draft) if self._logged_in else None
+    async def _store_new(self, plan: Plan, draft: Draft) -> bool:
+        limit = self._limit(draft) if plan.login else None
         try:
             if limit is None:
                 return await self._store.create(draft, self._budget)
@@ -102,13 +102,13 @@ class SessionWriter(SessionPlanner):
         if plan.rotate:
             token = Token(record.sid, Token.generate().secret)
         draft = self._next_draft(plan, record, token)
-        limit = self._limit(draft) if self._logged_in else None
+        limit = self._limit(draft) if plan.login else None
         pass_on = plan.release and token is None and self._may_pass_on()
         release = plan.release and not pass_on
         try:
             outcome = await self._commit(draft, limit, release, plan.payload)
         except SessionError as error:
-            self._left_unknown(draft, error)
+            self._left_unknown(plan, draft, error)
             raise
         if outcome is not SAVED:
             raise self._refused(outcome)
@@ -138,9 +138,9 @@ class SessionWriter(SessionPlanner):
             return self._admit(draft, token, limit, copy)
         return self._store.commit(draft, token, release, budget, seconds, copy)
 
-    def _left_unknown(self, draft: Draft, error: SessionError) -> None:
+    def _left_unknown(self, plan: Plan, draft: Draft, error: SessionError) -> None:
         """Count on nothing after a write of which nobody knows whether it has been made."""
-        if self._logged_in:
+        if plan.login:
             self._disown(draft, error)
         if self._lease is not None:
             # The lease at least is not to linger.
@@ -258,18 +258,17 @@ class SessionWriter(SessionPlanner):
         self._record, self._read_at = record, at
         self._payload = plan.payload or b""
         self._merged = None
-        self._rotate = self._renew = False
         self._written = True
         self._send_cookie(plan)
         runtime = self._runtime
         if event != "saved" or runtime.saves_are_heard:
             runtime.emit(event, sid=record.sid, user_key=plan.user_key)
-        if self._logged_in:  # it is a login from now on only
-            self._logged_in = False
+        if plan.login:  # it is a login from now on only
             runtime.emit("login", sid=record.sid, user_key=plan.user_key)
-        if self._once_stored is not None:
-            tell, self._once_stored, self._once_undone = self._once_stored, None, None
-            tell()
+        if plan.tell is not None:
+            if self._once_stored is plan.tell:
+                self._once_stored = self._once_undone = None
+            plan.tell()
 
     def _end_unsent(self, record: Record) -> None:
         """End a session whose token nobody has: the response went while it was written."""
@@ -296,7 +295,7 @@ class SessionWriter(SessionPlanner):
         self._remove_cookie()
         self._forget(NEW)
         self._credential, self._located = None, True
-        self._rotate, self._lease = False, None
+        self._lease = None
         self._blind = self._unlocked = None
         self._runtime.emit("ended", sid=sid)
 

@@ -7,12 +7,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from bare import bare_session, begin, request_with, value_of
 from lab import until
 from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
+from sanic_cookies.content import Identity
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.session_dict import locker
@@ -411,6 +413,57 @@ async def test_who_catches_the_cancellation_of_a_write_can_go_on(
         token = Credential.parse(value or "")
         assert token is not None
         assert await is_free(interface, token)
+
+
+def rotate(sess: SessionDict) -> None:
+    sess.rotate()
+
+
+def log_in(sess: SessionDict) -> None:
+    sess.become(Identity("ada", since=0.0), keep_data=True)
+
+
+def live_longer(sess: SessionDict) -> None:
+    sess.set_expiry(timedelta(days=300))
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+@pytest.mark.parametrize("ask", [rotate, log_in, live_longer])
+async def test_a_write_that_goes_on_does_not_swallow_what_is_asked_for_since(
+    interface: Interface, ask: Callable[[SessionDict], None], is_new: bool
+) -> None:
+    """What a block asks for while a `save()` that was cancelled goes on is done at its end."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    cookie = None if is_new else await begin(session, n=0)
+    sess, tokens, asked = request_with(session, cookie), [], asyncio.Event()
+    writing = "create" if is_new else "commit"
+    calls = store.calls[writing]
+    store.hang(writing)
+
+    async def block() -> None:
+        async with sess:
+            sess["a"] = 1
+            with suppress(asyncio.CancelledError):
+                await sess.save()
+            ask(sess)
+            asked.set()
+            await sess.outlast()
+            tokens.append(value_of(sess))
+
+    task = asyncio.create_task(block())
+    await until(lambda: store.calls[writing] > calls)
+    task.cancel()
+    await asyncio.wait_for(asked.wait(), 30)
+    store.heal()
+    await asyncio.wait_for(task, 30)
+    await quiet(session)
+
+    if ask is live_longer:
+        assert sess.expires_at is not None
+        assert sess.expires_at - time.time() > timedelta(days=200).total_seconds()
+    else:
+        assert value_of(sess) not in (None, *tokens)
 
 
 async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: Interface) -> None:
