@@ -122,8 +122,13 @@ def test_a_key_that_nobody_made_at_random_is_refused(key: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_bytes(16)],
-    ids=["unpadded", "hexadecimal", "bytes"],
+    [
+        secrets.token_urlsafe(32),
+        secrets.token_hex(32),
+        b"\xc8" + secrets.token_bytes(15),
+        b"\xc8," + secrets.token_bytes(30),
+    ],
+    ids=["unpadded", "hexadecimal", "bytes", "bytes with a comma"],
 )
 def test_a_key_made_otherwise(key: str | bytes) -> None:
     """Who made a key by the standard library is told which spelling is wanted."""

@@ -56,17 +56,18 @@ def checked(key: object) -> bytes:
     if not isinstance(key, str | bytes):
         kind = type(key).__name__
         raise SessionConfigError(f"a key must be str or bytes, not {kind}: {_MAKES}")
-    if "," in str(key):
+    text = key if isinstance(key, str) else key.decode("ascii", "replace")
+    if "," in text and text.isascii():  # one in eight keys of raw bytes has a comma, too
         raise SessionConfigError("several keys are a list: InCookieEncrypted(keys.split(','))")
     try:
-        raw = base64.b64decode(key, altchars=b"-_", validate=True)
+        raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise SessionConfigError(_WANTED) from error
     if len(raw) != KEY_BYTES:
         raise SessionConfigError(_WANTED)
     if raw in _PUBLISHED:
         raise SessionConfigError("this key is published: sanic-cookies key makes a new one")
-    if _is_made_up(raw) or _is_typed(key if isinstance(key, str) else key.decode()):
+    if _is_made_up(raw) or _is_typed(text):
         raise SessionConfigError(f"this key is not random: {_MAKES}")
     return raw
 
