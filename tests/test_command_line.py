@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from hashlib import sha256
@@ -640,6 +642,9 @@ def test_doctor_is_content(ask: Ask, app_file: Callable[[str], str], name: str) 
         ("x = 5", ":app", "has no session"),
         ("x = 5", "", "module:app"),
         ("Session(app, lease=99)", ":app", "lease"),
+        ("raise SystemExit", ":app", "SystemExit"),
+        ("raise SystemExit('set SHOP_KEY')", ":app", "set SHOP_KEY"),
+        ("def stop(): raise SystemExit", ":stop", "SystemExit"),
     ],
 )
 def test_doctor_refuses(
@@ -651,3 +656,67 @@ def test_doctor_refuses(
     assert (status, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("line", ["print('hello')", "def make(): print('hello'); return app"])
+def test_doctor_alone_speaks_on_standard_output(
+    ask: Ask, app_file: Callable[[str], str], line: str
+) -> None:
+    """What an app prints as it is imported or made is not among what was found."""
+    module = app_file(f"{SOUND}\n{line}")
+
+    status, out, err = ask("doctor", f"{module}:{'make' if 'make' in line else 'app'}", "--json")
+
+    assert (status, json.loads(out)) == (0, {"findings": []})
+    assert "hello" in err
+
+
+# Where what was found goes
+
+
+def run_into(stdout: int, *words: str, **environment: str) -> tuple[int, str]:
+    """Run a command as a program of its own; returns its status and standard error."""
+    inherited = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "sanic_cookies", *words]
+    done = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=inherited | environment
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_who_reads_may_leave(environment: dict[str, str]) -> None:
+    """A pipe whose reader has gone, as that of `head`, is no failure, and nothing is said of it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert run_into(writing, "sql", **environment) == (0, "")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_a_failure(environment: dict[str, str]) -> None:
+    """What could not be written was not carried out: status 2, and a line that says why."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        status, err = run_into(full, "sql", **environment)
+    finally:
+        os.close(full)
+
+    assert status == 2
+    assert err.startswith("sanic-cookies: standard output: ")
+    assert err.count("\n") == 1
+
+
+def test_any_terminal_can_show_any_name(site: Site, capfdbinary: Any) -> None:
+    """A user's name that the terminal has no letters for is spelled out, and the list goes on."""
+    site.make(*drafts_of("J\u00fcrgen", 1))
+
+    status, err = run_into(1, "sessions", "list", *site.options, PYTHONIOENCODING="ascii")
+
+    assert (status, err) == (0, "")
+    assert rb"J\xfcrgen" in capfdbinary.readouterr().out
+    run_into(1, "sessions", "list", "--json", *site.options, PYTHONIOENCODING="ascii")
+    assert json.loads(capfdbinary.readouterr().out)["sessions"][0]["user"] == "J\u00fcrgen"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 
@@ -43,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sanic-cookies: {error}", file=sys.stderr)
         return error.status if isinstance(error, Refusal) else 2
     except BrokenPipeError:
-        # Who reads has seen enough; Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # who reads has seen enough
     except KeyboardInterrupt:
         return 130
     return status

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -233,12 +234,13 @@ def _load(place: str) -> Sanic[Any, Any]:
         raise Refusal("name the app as module:app, for example shop.main:app")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.removesuffix("()").split("."):
-            found = getattr(found, part)
-        if callable(found) and not isinstance(found, Sanic):
-            found = found()
-    except Exception as error:
+        with redirect_stdout(sys.stderr):  # what an app says is not what was found
+            found: Any = importlib.import_module(module)
+            for part in name.removesuffix("()").split("."):
+                found = getattr(found, part)
+            if callable(found) and not isinstance(found, Sanic):
+                found = found()
+    except (Exception, SystemExit) as error:
         # The text of an app's own error is the app's; it is for the person who starts it.
         raise Refusal(f"{place}: {type(error).__name__}: {error}") from error
     if not isinstance(found, Sanic):

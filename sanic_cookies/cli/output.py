@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,18 +32,19 @@ class Output:
     """Standard output, in one of two languages."""
 
     def __init__(self, as_json: bool) -> None:
-        """Choose the language."""
+        """Choose the language; what a terminal has no letters for is spelled out."""
         self.as_json = as_json
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
 
     def result(self, data: Any, *lines: str) -> None:
         """Print what was found: `data` for machines, `lines` for people."""
         if self.as_json:
             # Machines read either spelling, and the screen of who looks at it is written by none.
-            text = json.dumps(data, ensure_ascii=False)
-            print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
+            text = json.dumps(data, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
+            self.say("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
             return
-        for line in lines:
-            print(line)
+        self.say(*lines)
 
     def table(self, rows: Sequence[dict[str, Any]]) -> None:
         """Print rows with the same keys below each other."""
@@ -50,8 +53,25 @@ class Output:
         cells = [[_shown(value) for value in row.values()] for row in rows]
         cells.insert(0, [key.upper().replace("_", " ") for key in rows[0]])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for line in cells:
-            print("  ".join(map(str.ljust, line, widths)).rstrip())
+        self.say(*("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells))
+
+    def say(self, *lines: str) -> None:
+        """Print lines, to their end.
+
+        Raises:
+            BrokenPipeError: Who reads has left.
+            Refusal: They cannot be written.
+        """
+        try:
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+        except OSError as error:
+            # Python would try once more when it closes the stream, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise Refusal(f"standard output: {error.strerror}") from error
 
 
 class Progress:

@@ -92,7 +92,8 @@ async def _list(arguments: argparse.Namespace, output: Output) -> int:
     output.result({"sessions": rows, "more": more})
     if not output.as_json:
         output.table(rows)
-        print(counted(len(rows), "session") + (", and there are more: --limit 0" if more else ""))
+        rest = ", and there are more: --limit 0" if more else ""
+        output.say(counted(len(rows), "session") + rest)
     return 0
 
 
