@@ -23,6 +23,8 @@ PREFIXES = ("__Host-Http-", HOST, "__Http-", SECURE)
 MAX_COOKIE_BYTES = 4096  # name and value; browsers drop more (RFC 6265bis, section 5.7)
 COOKIE_SIGNS = len("=; ")  # what a cookie takes in a request beside its name and value
 MAX_AGE_LIMIT = 400 * 24 * 3600  # browsers cap the age there (RFC 6265bis, section 5.5)
+REMEMBERED = 1024  # Cookie headers that a process has last seen, in two megabytes at most
+REMEMBERED_LENGTH = 1024  # bytes of the longest of them
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
@@ -176,12 +178,21 @@ def values_in_headers(headers: Iterable[str], name: str) -> list[str]:
 
 
 def _values(headers: Iterable[bytes], name: str) -> list[str]:
-    find, values = _finder(name), []
+    values: list[str] = []
     for header in headers:
-        for value in find(b";" + header):
-            # No comprehension: on Python 3.11 that is a function, made and called each time.
-            values.append(value.strip(_BLANK).decode("latin-1"))  # noqa: PERF401
+        values += (_remembered if len(header) <= REMEMBERED_LENGTH else _found)(header, name)
     return values
+
+
+def _found(header: bytes, name: str) -> list[str]:
+    return [value.strip(_BLANK).decode("latin-1") for value in _finder(name)(b";" + header)]
+
+
+# A browser sends the same header with each request, with more in it than our cookie. How long the
+# look takes says nothing of what others sent: it is for the whole header, by a hash with a key.
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(header: bytes, name: str) -> tuple[str, ...]:
+    return tuple(_found(header, name))
 
 
 @lru_cache(maxsize=64)

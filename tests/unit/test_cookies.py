@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sanic_cookies import cookies as cookies_module
 from sanic_cookies.cookies import (
     HOST,
     MAX_AGE_LIMIT,
     PREFIXES,
+    REMEMBERED,
+    REMEMBERED_LENGTH,
     SECURE,
     CookieSpec,
     SetCookie,
@@ -112,6 +116,34 @@ def test_no_bytes_of_a_client_raise(line: bytes) -> None:
     found = values_in_head(head(b"Cookie: " + line, b"Cookie: __Host-session=v"), NAME)
 
     assert found[-1] == "v"
+
+
+def test_a_header_that_comes_again_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser sends the same cookies with each request: they are searched once for each name."""
+    searched: list[str] = []
+
+    def counting(name: str) -> Callable[[bytes], list[bytes]]:
+        searched.append(name)
+        return finder(name)
+
+    finder = cookies_module._finder
+    monkeypatch.setattr(cookies_module, "_finder", counting)
+    raw = head(b"Cookie: again=1; other=2")
+
+    assert [["1"], ["1"], ["2"]] == [values_in_head(raw, n) for n in ("again", "again", "other")]
+    assert searched == ["again", "other"]
+
+
+def test_a_process_remembers_a_bounded_number_of_headers() -> None:
+    """However many headers come, no more than the last are kept, and of long ones none."""
+    for n in range(REMEMBERED + 10):
+        assert values_in_head(head(b"Cookie: a=%d" % n), "a") == [str(n)]
+    before = cookies_module._remembered.cache_info()
+    long = b"x" * REMEMBERED_LENGTH
+
+    assert values_in_head(head(b"Cookie: a=" + long), "a") == [long.decode()]
+    assert cookies_module._remembered.cache_info() == before
+    assert before.currsize == REMEMBERED
 
 
 PLAIN = st.text("abcXYZ019-_.~!", min_size=1, max_size=6)
