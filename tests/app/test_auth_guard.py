@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from sanic import Blueprint, Request, Sanic, text
+from sanic.exceptions import NotFound
 from sanic.response import HTTPResponse
 from sanic.views import HTTPMethodView
 from sanic_ext import Extend
@@ -299,6 +300,59 @@ async def test_a_store_that_is_down_is_no_401() -> None:
         assert response.status_code == 503
         assert response.headers["retry-after"] == "1"
         assert set_cookies(response) == []
+
+
+async def test_a_browser_gets_a_401_where_there_is_no_login_page() -> None:
+    """Without a `login_url` a person is told by the status, as a program is."""
+    app = make_app()
+    auth = AuthSession(app)
+
+    @app.get("/")
+    @auth.login_required
+    async def index(request: Request) -> HTTPResponse:
+        return text("in")
+
+    async with serve(app) as url, Browser(url) as browser:
+        response = await browser.get("/", headers={"accept": "text/html"})
+
+        assert response.status_code == 401
+
+
+async def test_a_guarded_login_page_sends_nobody_in_a_circle() -> None:
+    """A guard on the login page itself answers 401: a redirect would lead there again."""
+    app = make_app()
+    auth = AuthSession(app, login_url="/login")
+
+    @app.get("/login")
+    @auth.login_required
+    async def login(request: Request) -> HTTPResponse:
+        return text("in")
+
+    async with serve(app) as url, Browser(url) as browser:
+        for path in ("/login", "/login/?next=/"):
+            response = await browser.get(path, headers={"accept": "text/html"})
+            assert response.status_code == 401
+
+
+async def test_an_exception_handler_can_be_guarded() -> None:
+    """A guard works where there is no route, on what answers a 404."""
+    app = make_app()
+    auth = AuthSession(app)
+
+    @app.exception(NotFound)
+    @auth.login_required(lambda request, error: text("stranger", status=404))
+    async def lost(request: Request, error: NotFound) -> HTTPResponse:
+        return text(f"lost, {await auth.current_user()}", status=404)
+
+    @app.get("/login")
+    async def login(request: Request) -> HTTPResponse:
+        await auth.login_user(request, "ann")
+        return text("in")
+
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/nowhere")).text == "stranger"
+        await browser.get("/login")
+        assert (await browser.get("/nowhere")).text == "lost, ann"
 
 
 async def test_a_no_auth_handler_that_fails_lets_nobody_in() -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sanic import Request, Sanic, Websocket, json
+from sanic import HTTPResponse, Request, Sanic, Websocket, json, text
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -429,6 +429,26 @@ async def test_the_token_can_be_asked_for_by_hand(master: Any) -> None:
         assert (await by_form(browser, "/check", token)).status_code == 403
 
 
+async def test_a_refused_form_that_streams_can_be_shown_again() -> None:
+    """Who answers a refusal on a streaming route may still read the form, and shows it again."""
+    app = make_site(csrf="token")
+
+    @app.post("/note", stream=True)
+    async def note(request: Request) -> HTTPResponse:
+        return text("noted")
+
+    @app.exception(CsrfRefused)
+    async def again(request: Request, error: CsrfRefused) -> HTTPResponse:
+        await request.receive_body()
+        return text(request.form.get("note", "lost"), status=error.status_code)
+
+    async with serve(app) as url, Browser(url) as browser:
+        await browser.get("/login/ann")
+        response = await browser.request("POST", "/note", data={"note": "milk"})
+
+        assert (response.status_code, response.text) == (403, "milk")
+
+
 async def test_a_streamed_body_is_left_to_its_handler() -> None:
     """A streaming route gets its token by header; its body is not read before it."""
     async with signed_in(csrf="token") as browser:
@@ -478,6 +498,11 @@ async def test_two_pages_at_once_agree(shared_master: Any) -> None:
         {"csrf_origins": ["https://a.example"]},
         {"csrf": "token", "csrf_origins": ["a.example"]},
         {"csrf": "token", "csrf_origins": ["https://a.example/"]},
+        {"csrf": "token", "csrf_origins": ["https://a.example?b"]},
+        {"csrf": "token", "csrf_origins": ["https://a.example#b"]},
+        {"csrf": "token", "csrf_origins": ["https://b@a.example"]},
+        {"csrf": "token", "csrf_origins": ["https://"]},
+        {"csrf": "token", "csrf_origins": ["app://a.example"]},
         {"csrf": "token", "csrf_origins": ["*"]},
         {"csrf": "token", "csrf_origins": ["https://*.example"]},
         {"csrf": "token", "csrf_origins": [None]},
