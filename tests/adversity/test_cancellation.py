@@ -476,11 +476,13 @@ async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: 
         async with request_with(session, old) as first:
             first["n"] += 1
         new = value_of(first)
-    late = request_with(session, old)
+    late, latest = request_with(session, old), Credential.parse(new or "")
 
     async def come_late() -> None:
         async with late:
             assert dict(late) == {}
+            assert latest is not None
+            assert await is_free(interface, latest)
             late["n"] = 1
 
     async with request_with(session, old) as holder:
@@ -490,7 +492,6 @@ async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: 
         holder["n"] += 1
     await waiting
 
-    latest = Credential.parse(new or "")
     assert latest is not None
     assert session.stats()["passed_on"] == 1
     assert late.sid != latest.sid
@@ -579,3 +580,84 @@ async def test_who_is_overtaken_leaves_the_lease(interface: Interface) -> None:
             sess["n"] = 1
 
     assert await is_free(interface, token)
+
+
+async def test_who_is_overtaken_leaves_no_record(interface: Interface) -> None:
+    """A block whose `save()` finds a newer record does not leave its own to who comes next."""
+    session = bare_session(interface)
+    cookie = await begin(session, n=0)
+    token = Credential.parse(cookie)
+    assert token is not None
+
+    async def next_one() -> None:
+        async with request_with(session, cookie) as sess:
+            sess["b"] = 1
+
+    with pytest.raises(SessionLockLost):
+        async with request_with(session, cookie) as sess:
+            waiting = asyncio.create_task(next_one())
+            await until(lambda: session.runtime.locks.waiting == 1)
+            stored = await interface.fetch("session", token.sid)
+            assert stored is not None
+            draft = Draft("session", token.sid, 2, token.secret_hash, stored.payload, 60)
+            assert await interface.save(draft) is Outcome.SAVED
+            sess["n"] = 1
+            with pytest.raises(SessionLockLost):
+                await sess.save()
+    await asyncio.wait_for(waiting, 30)
+
+    assert dict(await request_with(session, cookie).peek()) == {"n": 0, "b": 1}
+
+
+async def test_who_cannot_destroy_leaves_the_lease(interface: Interface) -> None:
+    """A block that fails to end its session keeps nobody waiting for it."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    cookie = await begin(session, n=0)
+    token = Credential.parse(cookie)
+    assert token is not None
+    store.fail("delete")
+
+    with pytest.raises(SessionStoreError):
+        async with request_with(session, cookie) as sess:
+            sess.destroy()
+
+    assert await is_free(interface, token)
+
+
+async def test_a_rotation_waits_for_a_save_that_succeeds(interface: Interface) -> None:
+    """What a failed `save()` was asked to do is done by the next write of the block."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    cookie = await begin(session, n=0)
+    store.fail("delete")
+    sess = request_with(session, cookie)
+
+    async with sess:
+        sess.clear()
+        sess.rotate()
+        with pytest.raises(SessionStoreError):
+            await sess.save()
+        sess["n"] = 1
+
+    assert value_of(sess) not in (None, cookie)
+    assert dict(await request_with(session, value_of(sess)).peek()) == {"n": 1}
+
+
+async def test_who_only_looked_leaves_the_lease_to_the_next(interface: Interface) -> None:
+    """A block that wrote nothing hands its lease on, and that is good for the next one's write."""
+    session = bare_session(interface)
+    cookie = await begin(session, n=0)
+
+    async def write() -> None:
+        async with request_with(session, cookie) as sess:
+            sess["n"] += 1
+
+    async with request_with(session, cookie) as sess:
+        writing = asyncio.create_task(write())
+        await until(lambda: session.runtime.locks.waiting == 1)
+        assert sess["n"] == 0
+    await asyncio.wait_for(writing, 30)
+
+    assert session.stats()["passed_on"] == 1
+    assert dict(await request_with(session, cookie).peek()) == {"n": 1}
