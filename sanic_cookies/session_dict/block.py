@@ -159,7 +159,6 @@ class SessionDict(SessionEnding):
             raise
         # Nothing is rolled back to when the request closes.
         self._merged = changes.copied() if changes and not self._closing else changes
-        self._doomed_before = self._doomed
         self._undestroyed = None
         if self._status is LIVE:
             self._content = self._fresh_content()
@@ -259,7 +258,7 @@ class SessionDict(SessionEnding):
         self._let_go()
         if self._once_stored is not None:
             self._undo_news()
-        self._undestroyed = self._content = None
+        self._content = None
         self._rotate = self._renew = self._logged_in = self._ousted = False
         self._leave_gate()
 
@@ -268,8 +267,6 @@ class SessionDict(SessionEnding):
         self._unmerge()
         if self._undestroyed is not None:
             self._restore(self._undestroyed)
-            self._undestroyed = None
-        self._doomed = self._doomed_before
 
     # Logging in; called by `AuthSession`.
 

@@ -118,7 +118,7 @@ class SessionEnding(SessionWriter):
 
     def _settle_for_this(self) -> None:
         """Have this block and its inner ones go back to what is now, if they fail."""
-        self._undestroyed, self._doomed_before = None, ()
+        self._undestroyed = None
         self._savepoints = tuple(self._savepoint() for _ in self._savepoints)
 
     def _undo_news(self) -> None:

@@ -54,7 +54,6 @@ class SessionState:
         "_content",
         "_credential",
         "_doomed",
-        "_doomed_before",
         "_doubt",
         "_exchange",
         "_failure",
@@ -134,6 +133,5 @@ class SessionState:
         # What a block that fails goes back to.
         self._merged: Changes | None = None  # changed without the lock, and part of this block
         self._doomed: tuple[str, ...] = ()  # ended by this request, and not yet told to the store
-        self._doomed_before: tuple[str, ...] = ()
         self._undestroyed: dict[str, Any] | None = None  # the session that it has ended or left
         self._savepoints: tuple[dict[str, Any], ...] = ()  # of each inner block, outermost first

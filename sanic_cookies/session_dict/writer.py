@@ -154,7 +154,6 @@ class SessionWriter(SessionPlanner):
         if outcome is Outcome.GONE:
             self._forget(DEAD)
             self._lease = None
-            self._exchange.withdraw(self._runtime.settings.cookie)
             self._runtime.stats.interrupted += 1
             return SessionInterrupted("the session ended while the block ran")
         self._give_lease_back()  # it may be ours yet, if somebody wrote without one

@@ -13,7 +13,14 @@ from sanic import Request, Sanic, json, text
 
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
-from sanic_cookies import InMemory, Session, SessionDict, SessionError, SessionTooLarge
+from sanic_cookies import (
+    InMemory,
+    Session,
+    SessionDict,
+    SessionError,
+    SessionStoreError,
+    SessionTooLarge,
+)
 from sanic_cookies.session_dict.mapping import MIXED, UNLOCKED
 from sanic_cookies.testing import Faulty
 
@@ -544,3 +551,20 @@ async def test_a_late_failure_is_reported() -> None:
         await reported.wait()
 
     assert sorted(heard) == [("/", SessionTooLarge), ("report", SessionTooLarge)]
+
+
+async def test_a_change_before_a_block_that_cannot_be_stored() -> None:
+    """What was changed without the lock before a block that the store failed is saved later."""
+    store = Faulty(InMemory())
+
+    async def body(sess: SessionDict) -> None:
+        sess["a"] = 1
+        store.fail("save")
+        with pytest.raises(SessionStoreError):
+            async with sess:
+                sess["b"] = 1
+
+    async with Lab(store, warn_lock=False) as lab:
+        await lab.put(n=0)
+        await lab.do(body)
+        assert await lab.stored() == {"n": 0, "a": 1}
