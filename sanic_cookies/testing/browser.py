@@ -54,9 +54,10 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
     finally:
         await server.before_stop()
         server.close()
-        await server.wait_closed()
+        # From Python 3.12 on the server waits for what is still connected, so that goes first.
         for connection in list(server.connections):
             connection.abort()
+        await server.wait_closed()
         app.shutdown_tasks(timeout=0)  # which cancels, and would wait for a loop of its own
         await server.after_stop()
         app.state.server_info.remove(serving)

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -127,6 +128,19 @@ async def test_named_tasks_end_with_the_server() -> None:
     async with Browser(app):
         await asyncio.wait_for(begun.wait(), 5)
     await asyncio.wait_for(cancelled.wait(), 5)
+
+
+async def test_serving_ends_though_a_client_is_still_connected() -> None:
+    """Whoever keeps a connection open is cut off at the end of the block, not waited for."""
+    async with asyncio.timeout(10):
+        async with serving(make_app()) as url:
+            host, port = url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert await reader.readuntil(b"\r\n\r\n")
+        with suppress(ConnectionResetError):
+            await reader.read()
+    writer.close()
 
 
 @pytest.mark.parametrize("sealed", [False, True])
