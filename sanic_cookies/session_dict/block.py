@@ -138,9 +138,10 @@ class SessionDict(SessionEnding):
             try:
                 await self._carry_out(plan)
             except BaseException:
-                rotate, renew, logged_in = marks
-                self._rotate, self._renew = self._rotate or rotate, self._renew or renew
-                self._logged_in = self._logged_in or logged_in
+                if self._owner is not None:  # a block that has been left asks for nothing
+                    rotate, renew, logged_in = marks
+                    self._rotate, self._renew = self._rotate or rotate, self._renew or renew
+                    self._logged_in = self._logged_in or logged_in
                 raise
             self._settle_for_this()
 

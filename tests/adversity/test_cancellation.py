@@ -466,6 +466,34 @@ async def test_a_write_that_goes_on_does_not_swallow_what_is_asked_for_since(
         assert value_of(sess) not in (None, *tokens)
 
 
+@pytest.mark.parametrize("ask", [rotate, log_in])
+async def test_a_write_that_fails_behind_its_block_asks_for_nothing(
+    interface: Interface, ask: Callable[[SessionDict], None]
+) -> None:
+    """What a block asked for that was cancelled in its `save()` is not asked for by the request."""
+    store = Faulty(interface)
+    session = bare_session(store, store_timeout=0.5)
+    sess = request_with(session, await begin(session, n=0))
+    store.hang("commit")
+
+    async def block() -> None:
+        async with sess:
+            ask(sess)
+            await sess.save()
+
+    task = asyncio.create_task(block())
+    await until(lambda: store.calls["commit"] > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 30)
+    await sess.outlast()
+    store.heal()
+    await quiet(session)
+
+    assert not sess.is_modified
+    assert not sess.needs_closing
+
+
 async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: Interface) -> None:
     """A token whose grace ends while it waits begins anew, and keeps nobody out of the session."""
     grace = 0.3
