@@ -53,8 +53,6 @@ class SessionDict(SessionEnding):
             await self._wait_at_gate()
         self._inside = True
         try:
-            if self._under_way:
-                await self.outlast()
             await self._begin()
         except BaseException:
             self._leave_gate()
@@ -87,8 +85,6 @@ class SessionDict(SessionEnding):
         plan: Plan | None = None
         try:
             if kind is None:
-                if self._under_way:
-                    await self.outlast()
                 plan = self._plan(release=True)
         finally:
             # Failed or refused, there is no plan: lock and lease go back, nothing is written.
@@ -103,7 +99,9 @@ class SessionDict(SessionEnding):
     async def save(self) -> None:
         """Store what is there so far and stay inside; outside of a block, merge it now.
 
-        Another task's block is not saved half done: it is waited for, like by `async with`.
+        Another task's block is not saved half done: it is waited for, like by `async with`. Who is
+        cancelled meanwhile, by a timeout say, hears of that when the store has answered, for which
+        it has `store_timeout`: a block goes on, or back, from what is known to be stored.
 
         Raises:
             SessionInterrupted: The session has ended meanwhile.
@@ -116,15 +114,16 @@ class SessionDict(SessionEnding):
         if self._owner is not asyncio.current_task():
             async with self:
                 return
-        await self.outlast()
         plan, marks = self._plan(release=False), (self._rotate, self._renew, self._logged_in)
         if plan.act is not NOTHING:
-            # What is asked for from now on, beside the write, is not in it.
+            # What other tasks ask for from now on, beside the write, is not in it.
             self._rotate = self._renew = self._logged_in = False
         try:
             await self._see_through(self._save_inside(plan, marks))
         except asyncio.CancelledError:
-            self._bequeath_nothing()
+            while self._under_way:
+                with suppress(asyncio.CancelledError):
+                    await self.outlast()
             raise
 
     async def _save_inside(self, plan: Plan, marks: tuple[bool, bool, bool]) -> None:
@@ -138,10 +137,9 @@ class SessionDict(SessionEnding):
             try:
                 await self._carry_out(plan)
             except BaseException:
-                if self._owner is not None:  # a block that has been left asks for nothing
-                    rotate, renew, logged_in = marks
-                    self._rotate, self._renew = self._rotate or rotate, self._renew or renew
-                    self._logged_in = self._logged_in or logged_in
+                rotate, renew, logged_in = marks
+                self._rotate, self._renew = self._rotate or rotate, self._renew or renew
+                self._logged_in = self._logged_in or logged_in
                 raise
             self._settle_for_this()
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from bare import bare_session, begin, request_with, value_of
-from lab import until
+from lab import Failed, until
 from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
 from sanic_cookies.content import Identity
 from sanic_cookies.interfaces.base import Interface, SupportsLease
@@ -309,10 +309,10 @@ async def test_who_catches_the_cancellation_can_enter_again(
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_who_comes_after_an_unanswered_save_reads_anew(
+async def test_who_comes_after_a_save_without_answer_writes_upon_it(
     interface: Interface, cancelled: bool
 ) -> None:
-    """A block whose `save()` was cancelled or failed hands on neither its record nor its lease."""
+    """A block whose `save()` was cancelled or failed hands on nothing that is not stored."""
     store = Unanswered(interface)
     await store.begin(None if cancelled else ConnectionError())
     sess = store.request()
@@ -327,6 +327,7 @@ async def test_who_comes_after_an_unanswered_save_reads_anew(
     await store.carried_out()
     if cancelled:
         first.cancel()
+        store.answer()
     with pytest.raises(asyncio.CancelledError if cancelled else SessionStoreError):
         await first
     await asyncio.wait_for(second, 30)
@@ -429,14 +430,14 @@ def live_longer(sess: SessionDict) -> None:
 
 @pytest.mark.parametrize("is_new", [False, True])
 @pytest.mark.parametrize("ask", [rotate, log_in, live_longer])
-async def test_a_write_that_goes_on_does_not_swallow_what_is_asked_for_since(
+async def test_a_save_does_not_swallow_what_other_tasks_ask_for_meanwhile(
     interface: Interface, ask: Callable[[SessionDict], None], is_new: bool
 ) -> None:
-    """What a block asks for while a `save()` that was cancelled goes on is done at its end."""
+    """What another task of the request asks for beside a `save()` is done at the block's end."""
     store = Faulty(interface)
     session = bare_session(store)
     cookie = None if is_new else await begin(session, n=0)
-    sess, tokens, asked = request_with(session, cookie), [], asyncio.Event()
+    sess, tokens = request_with(session, cookie), []
     writing = "create" if is_new else "commit"
     calls = store.calls[writing]
     store.hang(writing)
@@ -444,17 +445,12 @@ async def test_a_write_that_goes_on_does_not_swallow_what_is_asked_for_since(
     async def block() -> None:
         async with sess:
             sess["a"] = 1
-            with suppress(asyncio.CancelledError):
-                await sess.save()
-            ask(sess)
-            asked.set()
-            await sess.outlast()
+            await sess.save()
             tokens.append(value_of(sess))
 
     task = asyncio.create_task(block())
     await until(lambda: store.calls[writing] > calls)
-    task.cancel()
-    await asyncio.wait_for(asked.wait(), 30)
+    ask(sess)
     store.heal()
     await asyncio.wait_for(task, 30)
     await quiet(session)
@@ -486,12 +482,61 @@ async def test_a_write_that_fails_behind_its_block_asks_for_nothing(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 30)
-    await sess.outlast()
     store.heal()
     await quiet(session)
 
     assert not sess.is_modified
     assert not sess.needs_closing
+
+
+def as_it_is(sess: SessionDict) -> None:
+    pass
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("ask", [as_it_is, rotate])
+async def test_what_fails_after_a_save_that_was_cut_short_is_undone_as_a_whole(
+    interface: Interface, ask: Callable[[SessionDict], None], inner: bool
+) -> None:
+    """A block, or an inner one, whose `save()` is cancelled destroys nothing if it then fails."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    sess = request_with(session, await begin(session, n=0))
+    store.hang("commit")
+
+    async def spoil() -> None:
+        sess["b"] = 1
+        sess.destroy()
+        await sess.outlast()  # a write that is under way
+        raise Failed
+
+    async def block() -> None:
+        async with sess:
+            sess["a"] = 1
+            ask(sess)
+            with suppress(asyncio.CancelledError):
+                await sess.save()
+            if not inner:
+                await spoil()
+            with suppress(Failed):
+                async with sess:
+                    await spoil()
+            assert dict(sess) == {"n": 0, "a": 1}
+
+    task = asyncio.create_task(block())
+    await until(lambda: store.calls["commit"] > 0)
+    for _ in range(2):  # by a timeout, and by its client, say
+        task.cancel()
+        await step(5)
+    store.heal()
+    with suppress(Failed):
+        await asyncio.wait_for(task, 30)
+    if sess.needs_closing:
+        await sess.close(404)
+    await quiet(session)
+
+    assert dict(await sess.peek()) == {"n": 0, "a": 1}
+    assert dict(await request_with(session, value_of(sess)).peek()) == {"n": 0, "a": 1}
 
 
 async def test_a_lease_that_was_left_to_a_superseded_token_goes_back(interface: Interface) -> None:

@@ -17,6 +17,7 @@ from auth_lab import AuthLab, Clock, Pause
 from harness import set_cookies
 from lab import Failed
 from sanic_cookies import InMemory, SessionInterrupted, SessionNotSerializable
+from sanic_cookies.testing import Faulty
 
 USERS = [
     "ann",
@@ -228,6 +229,68 @@ async def test_login_rotates_always(lab: AuthLab, again: str) -> None:
         seen.append(lab.browser.cookies[lab.cookie])
         assert await lab.user() == user
     assert len(set(seen)) == 3
+
+
+async def _log_in(lab: AuthLab, request: Request) -> None:
+    await lab.auth.login_user(request, "ann")
+
+
+async def _rotate(lab: AuthLab, request: Request) -> None:
+    request.ctx.auth_session.rotate()
+
+
+@pytest.mark.parametrize("limit", [None, 5], ids=["", "limit"])
+@pytest.mark.parametrize("before", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("ask", [_log_in, _rotate])
+async def test_one_login_is_one_token_and_one_event(
+    shared_master: Any, ask: Any, before: bool, limit: int | None
+) -> None:
+    """A login, or `rotate()`, whose `save()` is cut short in an inner block is done just once."""
+    pause, faulty = Pause(), Faulty(shared_master)
+    told: list[str] = []
+
+    async def body(request: Request) -> None:
+        sess, handler = request.ctx.auth_session, asyncio.current_task()
+        assert handler is not None
+
+        async def cut_short() -> None:
+            await pause.reached.wait()
+            handler.cancel()
+            for _ in range(5):  # who is cancelled goes on, as far as it may
+                await asyncio.sleep(0)
+            pause.resume.set()
+
+        async with sess:
+            sess["kept"] = True
+            await ask(lab, request)
+            cutting = asyncio.create_task(cut_short())
+            with suppress(asyncio.CancelledError):
+                async with sess:
+                    await sess.save()
+            handler.uncancel()
+            sess["later"] = True
+        await cutting
+
+    async with AuthLab(faulty, max_sessions=limit) as lab:
+        if before:
+            await lab.write(cart=1)
+
+        for group in ("record", "user"):
+
+            @lab.app.signal(f"session.{group}.<event>")
+            async def tell(event: str, **context: Any) -> None:
+                told.append(event)
+
+        for write in ("create", "commit", "save", "admit"):
+            if hasattr(faulty, write):
+                faulty._add(write, 1, 1, before=pause.wait)
+        response = await lab.visit(body)
+        assert response.status_code == 200, lab.errors
+        await lab.auth.runtime.background.drain(30)
+        assert (await lab.data())["later"]
+    begun = "rotated" if before else "created"
+    news = [each for each in told if each not in ("loaded", "saved")]
+    assert sorted(news) == sorted([begun] if ask is _rotate else [begun, "login"])
 
 
 @pytest.mark.parametrize("before", ["anonymous", "same user", "other user"])
