@@ -136,7 +136,8 @@ class UserSessions(Session):
             return False
         if user is not ANYBODY and (user is None or record.user_key != self._listed_key(user)):
             return False
-        return await self._end(record)
+        await self._end(record)
+        return True
 
     async def logout_others(self, request: Request) -> int:
         """End all other sessions of the user who is logged in; return how many there were.
@@ -195,22 +196,24 @@ class UserSessions(Session):
         for start in range(0, len(records), _END_AT_ONCE):
             some = records[start : start + _END_AT_ONCE]
             results = await asyncio.gather(*map(self._end, some), return_exceptions=True)
-            ended += sum(result is True for result in results)
-            failures = (each for each in results if isinstance(each, BaseException))
-            failure = failure or next(failures, None)
+            failures = [each for each in results if isinstance(each, BaseException)]
+            ended += len(some) - len(failures)
+            failure = failure or next(iter(failures), None)
         if failure is not None:
             raise failure
         return ended
 
-    async def _end(self, record: Record) -> bool:
+    async def _end(self, record: Record) -> None:
+        """End a session that has just been read; whether it was there is known by that alone.
+
+        A store that is asked again, since its first reply was lost, finds it gone already.
+        """
         runtime = self.runtime
         # To its end even if who asked for it hangs up: the others must not keep what is gone.
-        ended = await runtime.background.settle(
+        await runtime.background.settle(
             runtime.store.delete(self.name, record.sid, self._new_budget())
         )
-        if ended:
-            self.runtime.emit("revoked", sid=record.sid, user_key=record.user_key)
-        return ended
+        runtime.emit("revoked", sid=record.sid, user_key=record.user_key)
 
     async def _sid_of(self, request: Request) -> str | None:
         sess = self.of(request)

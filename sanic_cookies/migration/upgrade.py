@@ -201,8 +201,13 @@ class Migration:
         )
         copy = msgspec.structs.replace(draft, payload=record.payload, renew=True)
         store = self._session.runtime.store
-        outcome = await store.commit(draft, None, False, budget, 0.0, copy)
-        return token if outcome is Outcome.SAVED else derived
+        if await store.commit(draft, None, False, budget, 0.0, copy) is not Outcome.SAVED:
+            # Another request was faster; or this one, and the store was asked again, since its
+            # first reply was lost.
+            newest = await store.fetch(record.name, record.sid, budget)
+            if newest is None or not same(newest.secret_hash, token.secret_hash):
+                return derived
+        return token
 
     def _send(self, sess: SessionDict, source: OldStore, token: Token, record: Record) -> None:
         """Send our cookie, and take the old one away."""

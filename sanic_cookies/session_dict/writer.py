@@ -110,7 +110,7 @@ class SessionWriter(SessionPlanner):
         except SessionError as error:
             self._left_unknown(plan, draft, error)
             raise
-        if outcome is not SAVED:
+        if outcome is not SAVED and not self._is_own_write(outcome, record):
             raise self._refused(outcome)
         if token is not None:
             self._credential = token.credential
@@ -137,6 +137,16 @@ class SessionWriter(SessionPlanner):
         if limit is not None:
             return self._admit(draft, token, limit, copy)
         return self._store.commit(draft, token, release, budget, seconds, copy)
+
+    def _is_own_write(self, outcome: Outcome, record: Record) -> bool:
+        """Say whether what made a write stale can only be that write itself.
+
+        That is so of a session which this block has begun, whose id nobody else knows: the store
+        was asked again, since its first reply was lost. A lease would have told, and there is none.
+        """
+        hold = self._hold
+        is_known = hold is not None and hold.sid == record.sid
+        return outcome is Outcome.STALE and not is_known and not self._in_cookie
 
     def _left_unknown(self, plan: Plan, draft: Draft, error: SessionError) -> None:
         """Count on nothing after a write of which nobody knows whether it has been made."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import pytest
 
-from bare import bare_session, begin, request_with
-from lab import down_meanwhile
+from auth_lab import AuthLab
+from bare import bare_session, begin, request_with, value_of
+from lab import Lab, down_meanwhile, until
 from proxy import ToxicProxy
-from sanic_cookies import AsyncPG, Redis, SessionStoreError
+from sanic_cookies import AsyncPG, InCookieEncrypted, Redis, SessionDict, SessionStoreError
+from sanic_cookies.cli.maintenance import new_key
 from sanic_cookies.interfaces.base import Interface
 from sanic_cookies.token import Credential
 
@@ -75,6 +79,68 @@ async def test_lost_reply_of_a_create_is_one_record(far: Interface, proxy: Toxic
     cookie = await begin(session, mark="the-create-to-cut")
 
     assert dict(await request_with(session, cookie).peek()) == {"mark": "the-create-to-cut"}
+
+
+async def test_lost_reply_of_the_write_after_a_create(far: Interface, proxy: ToxicProxy) -> None:
+    """What is written into a session that the same block has begun is not reported lost either."""
+    session = bare_session(far)
+    await begin(session, warm=True)
+    sess = request_with(session, None)
+
+    async with sess:
+        sess["count"] = 1
+        await sess.save()
+        sess["mark"] = "the-write-to-cut"
+        lost = proxy.cut_after(b"the-write-to-cut")
+
+    assert lost.is_set()
+    data = dict(await request_with(session, value_of(sess)).peek())
+    assert data == {"count": 1, "mark": "the-write-to-cut"}
+
+
+async def test_lost_reply_beside_a_cookie(
+    far: Interface, proxy: ToxicProxy, interface: Interface
+) -> None:
+    """A session in a cookie outlives a lost reply of the store that remembers its version."""
+    sealed = InCookieEncrypted(new_key(), revocations=far)
+    async with Lab(sealed, rotation_grace=0) as lab:
+        await lab.put(count=0)
+        await lab.put(count=1)
+        remembered = await interface.fetch("session", await lab.do(sid_of))
+        assert remembered is not None
+        lost = proxy.cut_after(remembered.secret_hash)
+
+        await lab.put(count=2)
+
+        assert lost.is_set()
+        assert await lab.stored() == {"count": 2}
+
+
+async def test_lost_reply_of_a_revocation(
+    far: Interface, proxy: ToxicProxy, interface: Interface
+) -> None:
+    """A login that was ended, of which the reply was lost, is counted and told of."""
+    told: list[str] = []
+    async with AuthLab(far) as lab:
+
+        @lab.app.signal("session.user.revoked")
+        async def revoked(**context: Any) -> None:
+            told.append(context["sid"])
+
+        user = uuid4().hex
+        await lab.login(user)
+        lost = proxy.cut_after(lab.sid().encode())
+
+        assert await lab.auth.logout_everywhere(user) == 1
+
+        assert lost.is_set()
+        await until(lambda: told == [lab.sid()])
+        assert await interface.fetch("auth_session", lab.sid()) is None
+
+
+async def sid_of(sess: SessionDict) -> str | None:
+    await sess.load()
+    return sess.sid
 
 
 async def test_cut_before_the_server_saw_it_is_repeated(far: Interface, proxy: ToxicProxy) -> None:

@@ -20,11 +20,14 @@ from sanic import Request, Sanic, Websocket, json
 from websockets.asyncio.client import connect
 
 from harness import Browser, make_app, serve, set_cookies
+from proxy import ToxicProxy
 from sanic_cookies import AuthSession, InCookieEncrypted, InMemory, Redis, Session
 from sanic_cookies.errors import SessionConfigError
+from sanic_cookies.interfaces.redis.scripts import COMMIT
 from sanic_cookies.migration import Migration, OldCookie, OldPostgres, OldRedis
 from sanic_cookies.migration.upgrade import MARK_SECONDS, _derived
 from sanic_cookies.testing import FakeClock, Faulty
+from servers import HOST, RedisServer
 from stores import KEY
 
 OLD = plain_json.loads((Path(__file__).parent / "old_sessions.json").read_text("utf-8"))
@@ -364,6 +367,19 @@ async def test_failing_store_loses_nothing(past: Past, operation: str) -> None:
         await past.source._client.set(
             past.source._prefix + past.cookies[0], plain_json.dumps(DATA), ex=60
         )
+
+
+@pytest.mark.parametrize("past", KINDS[:1], indirect=True)
+async def test_lost_reply_of_the_new_secret(past: Past, redis_server: RedisServer) -> None:
+    """Who is taken over when a reply of the store is lost gets the new cookie all the same."""
+    async with ToxicProxy(HOST, redis_server.port) as proxy:
+        store = Redis(f"redis://{HOST}:{proxy.port}", prefix=f"{uuid4().hex}:")
+        site = Site(past.source, store, auth={"rotation_grace": 0})
+        async with serve(site.app) as url, with_cookie(url, past.cookies[0]) as browser:
+            lost = proxy.cut_after(COMMIT.sha.encode())
+            assert (await browser.get("/")).json() == {**DATA, "user": None}
+            assert lost.is_set()
+            assert (await browser.get("/")).json() == {**DATA, "user": None}
 
 
 class Standstill(OldRedis):

@@ -15,10 +15,15 @@ cookie is lost on its way, the browser is left with the older one, and the sessi
 
 from __future__ import annotations
 
+from secrets import token_bytes
+from typing import Final
+
 from msgspec.structs import replace
 
 from ...record import Draft, Outcome, Record
 from ..base import Interface
+
+_MARK_BYTES: Final = 16
 
 
 class Revocations:
@@ -67,7 +72,10 @@ class Revocations:
             outcome = await self._interface.save(following)
         if outcome is Outcome.STALE:
             newest = await self._interface.fetch(record.name, record.sid)
-            return Outcome.GONE if newest is not None and newest.is_tombstone else outcome
+            if newest is not None and newest.is_tombstone:
+                return Outcome.GONE
+            if newest is not None and newest.payload == following.payload:
+                return Outcome.SAVED  # asked again after a lost reply: what is the newest is ours
         return outcome
 
     async def end(self, record: Record, ttl: float) -> None:
@@ -104,14 +112,17 @@ def _first(record: Record, ttl: float) -> Draft:
 
 
 def _next(record: Record, draft: Draft, ttl: float) -> Draft:
-    """Return what is remembered of `draft`: its version, and who may look on until when."""
+    """Return what is remembered of `draft`: its version, and who may look on until when.
+
+    The payload says nothing, and tells this write from another of the same version.
+    """
     rotated = draft.rotated and draft.secret_hash != record.secret_hash
     return Draft(
         name=record.name,
         sid=record.sid,
         version=draft.version,
         secret_hash=draft.secret_hash if rotated else record.secret_hash,
-        payload=None,
+        payload=token_bytes(_MARK_BYTES),
         ttl=ttl,
         rotated=True,
         previous_hash=record.secret_hash,
