@@ -27,8 +27,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 def safe_next(request: Request, default: str = "/", name: str = "next") -> str:
     """Return where to send the browser after a login: a path of this site, never another site.
 
-    It is read from the query or, if there is none, from the form. An address of this very site is
-    cut down to its path; all else gives `default`.
+    It is read from the query or, if there is none, from the form (of a route that streams its body,
+    once that has been read). An address of this very site is cut down to its path; all else gives
+    `default`.
 
     Args:
         request: The request.
@@ -39,7 +40,8 @@ def safe_next(request: Request, default: str = "/", name: str = "next") -> str:
         >>> return redirect(safe_next(request))       # doctest: +SKIP
     """
     given = request.args.getlist(name, [])
-    if not given and request.form is not None:
+    # A body that is still to come would be taken for an empty form for good.
+    if not given and request.body and request.form is not None:
         given = request.form.getlist(name, [])
     # Two of them: whoever checks one may follow the other.
     path = _own_path(request, given[0]) if len(given) == 1 else None

@@ -147,3 +147,19 @@ async def test_a_form_tells_it_too(browser: Browser) -> None:
 async def test_another_name(browser: Browser) -> None:
     """The argument may have another name."""
     assert (await browser.get("/?back=/me")).json() == ["/start", "/me"]
+
+
+async def test_a_body_that_streams_is_left_to_its_handler() -> None:
+    """Asked before a streamed body was read, it looks into the query only; the form stays whole."""
+    app = make_app()
+
+    @app.post("/", stream=True)
+    async def index(request: Request) -> HTTPResponse:
+        before = safe_next(request)
+        await request.receive_body()
+        return json([before, safe_next(request), request.form.get("name")])
+
+    async with serve(app) as url, Browser(url) as client:
+        answer = await client.post("/", data={"next": "/me", "name": "ann"})
+
+        assert answer.json() == ["/", "/me", "ann"]
