@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http.cookiejar import Cookie, CookieJar
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,13 +42,20 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[str]:
     )
     if server is None:
         raise RuntimeError("Sanic gave no server")
-    await server.startup()
     # Sanic's `create_server()` does not say so; and until somebody does, `app.loop` raises, and
     # `app.add_task()` puts off what it is given to a start that is over.
     serving = ApplicationServerInfo(settings={}, stage=ServerStage.SERVING, server=server)
-    app.state.server_info.append(serving)
-    await server.before_start()
-    await server.after_start()
+    try:
+        await server.startup()
+        app.state.server_info.append(serving)
+        await server.before_start()
+        await server.after_start()
+    except BaseException:
+        server.close()  # it listens since it was made
+        await server.wait_closed()
+        with suppress(ValueError):
+            app.state.server_info.remove(serving)
+        raise
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

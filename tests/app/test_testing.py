@@ -143,6 +143,23 @@ async def test_serving_ends_though_a_client_is_still_connected() -> None:
     writer.close()
 
 
+async def test_an_app_that_does_not_start_listens_no_more() -> None:
+    """Whose listener fails is told so; neither a socket nor a server is left that seems to run."""
+    app, servers = make_app(), []
+
+    @app.before_server_start
+    async def fail(app: Sanic) -> None:
+        servers.append(app.state.server_info[-1].server)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        async with serving(app):
+            pass  # pragma: no cover
+
+    assert not servers[0].is_serving()
+    assert not app.state.server_info
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 async def test_login_without_a_page(sealed: bool) -> None:
     """A user who is logged in by the helper is one to all handlers, wherever sessions are kept."""
