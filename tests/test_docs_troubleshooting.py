@@ -280,6 +280,36 @@ async def no_token(caplog: pytest.LogCaptureFixture) -> None:
     assert "a request without its token was refused sid=-" in caplog.text
 
 
+async def wrong_token(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    logins = [AuthSession(app, session_name=name, csrf="token") for name in ("user", "admin")]
+
+    @app.get("/login")
+    async def login(request: Request) -> Any:
+        for each in logins:
+            await each.login_user(request, "ada")
+        return json([await each.csrf_token(request) for each in logins])
+
+    async def pay(request: Request) -> Any:
+        return json("paid")
+
+    app.add_route(pay, "/pay", ["POST"], name="pay")
+    app.add_route(pay, "/office", ["POST"], name="office", ctx_csrf="admin")
+    async with serve(app) as url, Browser(url) as browser:
+        before = (await browser.get("/login")).json()
+        user, admin = (await browser.get("/login")).json()
+        for token in (before[1], user):
+            caplog.clear()
+            refused = await browser.post("/office", headers={"x-csrf-token": token})
+            assert refused.status_code == 403
+            assert "admin: a request with a wrong token was refused" in caplog.text
+        for token in (user, admin):
+            refused = await browser.post("/pay", headers={"x-csrf-token": token})
+            assert refused.status_code == 403
+        paid = await browser.post("/office", headers={"x-csrf-token": admin})
+        assert paid.json() == "paid"
+
+
 SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
     "with `curl`, or with Sanic's `test_client`": without_a_jar,
     "over `http://` from another machine, or with Sanic's `asgi_client`": over_http,
@@ -298,6 +328,7 @@ SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
     "`a block must not wait for tasks`": waiting_for_itself,
     "`its table is not there`": no_table,
     "`a request without its token was refused`": no_token,
+    "`a request with a wrong token was refused`": wrong_token,
 }
 
 

@@ -22,8 +22,10 @@ from collections.abc import Iterable
 from hashlib import sha256
 from hmac import compare_digest, digest
 from secrets import token_bytes, token_urlsafe
+from typing import Any
 from urllib.parse import urlsplit
 
+from sanic import Sanic
 from sanic.request import Request
 
 from ..content import CSRF_SEED
@@ -31,6 +33,7 @@ from ..errors import CsrfRefused, SessionConfigError
 from ..runtime import suspicious
 from ..session import Session
 from ..session_dict import SessionDict
+from ..wiring import Attached
 
 FETCH_METADATA, TOKEN = "fetch-metadata", "token"
 HEADER, FIELD = "x-csrf-token", "csrf_token"
@@ -73,14 +76,15 @@ class CsrfGuard:
 
         A route with `ctx_csrf=False` is left alone, one with `ctx_csrf=True` is guarded even if no
         session comes with the request: a form to sign in, which has nothing to lose but can sign
-        the user in as somebody else.
+        the user in as somebody else. One that names a session is guarded so by that alone: no form
+        has the tokens of two.
 
         Raises:
             CsrfRefused: It comes from elsewhere, or without the token.
             SessionStoreError: The store failed, so the token cannot be judged.
         """
         route = request.route
-        demand = False if route is None else getattr(route.ctx, "csrf", None)
+        demand = False if route is None else _demand(route, self._session.name)
         websocket = route is not None and bool(route.extra.websocket)
         if demand is False or (request.method in _SAFE and not websocket):
             return
@@ -93,6 +97,34 @@ class CsrfGuard:
             await sess.load()
             if sess.sid is not None or demand is True:
                 await require_token(self._session, request)
+
+
+def require_known(app: Sanic[Any, Any], sessions: Iterable[Attached]) -> None:
+    """See that the sessions that routes name for their guards have one.
+
+    Where none has, as in tests that do without, there is nothing to see to.
+
+    Args:
+        app: The app.
+        sessions: All of it.
+
+    Raises:
+        SessionConfigError: A route's `ctx_csrf` is no bool, and names no session with `csrf=`.
+    """
+    guarded = [one.name for one in sessions if any(isinstance(c, CsrfGuard) for c in one.checks)]
+    for route in app.router.routes if guarded else ():
+        said = getattr(route.ctx, "csrf", None)
+        if said is not None and not isinstance(said, bool) and said not in guarded:
+            raise SessionConfigError(
+                f"ctx_csrf={said!r} of the route {route.name!r} must be True, False or the name of "
+                f"an AuthSession with csrf=: there are {guarded}"
+            )
+
+
+def _demand(route: Any, name: str) -> bool | None:
+    """Return what a route says of the guard of the session `name`; None for nothing."""
+    said = getattr(route.ctx, "csrf", None)
+    return said if said is None or isinstance(said, bool) else bool(said == name)
 
 
 def is_foreign(request: Request, trusted: Iterable[Origin] = ()) -> bool:

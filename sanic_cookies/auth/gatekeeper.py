@@ -10,7 +10,8 @@ from sanic.request import Request
 
 from ..errors import SessionConfigError
 from ..options import Options, Seconds
-from ..wiring import Wiring
+from ..wiring import PRIORITY, Wiring
+from .csrf import require_known
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
 from .protect import Protection, Target, before_handshake, require_guarded
@@ -37,8 +38,11 @@ class Gatekeeper(FreshLogins):
         # The main process says so before there are workers; not every server has one.
         for event in ("main_process_start", "before_server_start"):
             app.register_listener(_require_guarded, event)
+        # After all other listeners, which may attach more sessions than this one.
+        app.register_listener(_require_known, "before_server_start", priority=-PRIORITY)
         if app.state.is_started:  # in a listener of the app: the routes are there
             require_guarded(app)
+            app.register_listener(_require_known, "after_server_start")
 
     def login_required(
         self,
@@ -127,3 +131,7 @@ class Gatekeeper(FreshLogins):
 
 async def _require_guarded(app: Sanic[Any, Any]) -> None:
     require_guarded(app)
+
+
+async def _require_known(app: Sanic[Any, Any]) -> None:
+    require_known(app, Wiring.of(app).sessions)

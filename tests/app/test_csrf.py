@@ -535,3 +535,117 @@ async def test_the_mode_can_stand_in_the_config() -> None:
         await browser.get("/in")
         assert await status(browser, "/", **FOREIGN) == 403
         assert await status(browser, "/", origin="https://app.example") == 200
+
+
+# Several sessions on one app.
+
+
+def make_offices(mode: str, **contexts: Any) -> Sanic:
+    """Return an app with three logins, and a route for each that says whom it wants to be asked."""
+    app = make_app()
+    logins = {
+        name: AuthSession(app, session_name=name, csrf=mode) for name in ("user", "admin", "guest")
+    }
+
+    async def act(request: Request) -> Any:
+        return json(None)
+
+    for name, demand in contexts.items():
+        app.add_route(act, f"/{name}", ["POST"], name=name, ctx_csrf=demand)
+
+    @app.get("/login/<name>")
+    async def login(request: Request, name: str) -> Any:
+        await logins[name].login_user(request, name)
+        return json(None)
+
+    @app.get("/token/<name>")
+    async def token(request: Request, name: str) -> Any:
+        return json(await logins[name].csrf_token(request))
+
+    return app
+
+
+OFFICES = {"one": "admin", "each": True, "free": False}
+
+
+@pytest.mark.parametrize("signed_in", [["admin"], ["admin", "user"]])
+async def test_a_route_says_whose_token_it_wants(signed_in: list[str]) -> None:
+    """The token of the session that a route names is enough, whoever else is signed in."""
+    async with serve(make_offices("token", **OFFICES)) as url, Browser(url) as browser:
+        for name in signed_in:
+            await browser.get(f"/login/{name}")
+        tokens = {name: (await browser.get(f"/token/{name}")).json() for name in signed_in}
+
+        assert (await by_form(browser, "/one", tokens["admin"])).status_code == 200
+        assert (await by_form(browser, "/one", tokens.get("user", ""))).status_code == 403
+        assert (await by_form(browser, "/one", "")).status_code == 403
+        assert (await by_form(browser, "/free", "")).status_code == 200
+        # Nobody has the tokens of two.
+        assert (await by_form(browser, "/each", tokens["admin"])).status_code == 403
+
+
+async def test_a_named_session_guards_strangers_too() -> None:
+    """What a route leaves to one session is guarded also where only another one comes along."""
+    async with serve(make_offices("token", **OFFICES)) as url, Browser(url) as browser:
+        assert (await browser.post("/one")).status_code == 403
+        await browser.get("/login/user")
+        token = (await browser.get("/token/user")).json()
+        assert (await by_form(browser, "/one", token)).status_code == 403
+
+    async with serve(make_offices("fetch-metadata", **OFFICES)) as url, Browser(url) as browser:
+        assert await status(browser, "/one") == 200
+        assert await status(browser, "/one", **FOREIGN) == 403
+
+
+@pytest.mark.parametrize("demand", ["admins", "", "token", 1, ("admin", "user")])
+async def test_a_session_that_is_not_there_guards_nothing(demand: Any) -> None:
+    """An app does not start whose route names a session that is not there, or no session."""
+    app = make_offices("token", act=demand)
+    with pytest.raises(SessionConfigError, match=r"ctx_csrf.*'app-\d+\.act'.*\['user', 'admin'"):
+        async with serve(app):
+            pass  # pragma: no cover
+
+
+async def test_a_session_without_the_option_guards_nothing() -> None:
+    """An app does not start whose route is left to a session that has no guard, if others have."""
+    app = make_offices("token", act="plain")
+    AuthSession(app, session_name="plain")
+    with pytest.raises(SessionConfigError, match="an AuthSession with csrf="):
+        async with serve(app):
+            pass  # pragma: no cover
+
+
+async def test_a_route_may_name_a_session_where_none_has_a_guard() -> None:
+    """Tests that do without `csrf=` need not change the routes."""
+    app = make_app()
+    AuthSession(app)
+
+    @app.post("/", ctx_csrf="auth_session")
+    async def act(request: Request) -> Any:
+        return json(None)
+
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.post("/")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["late", "later"])
+async def test_a_listener_may_attach_what_a_route_names(name: str) -> None:
+    """Who is named is looked for when all listeners have attached what they have."""
+    app = make_app()
+
+    @app.before_server_start
+    async def attach(app: Sanic) -> None:
+        AuthSession(app, csrf="token")
+        AuthSession(app, session_name="late", csrf="token")
+
+    @app.post("/", ctx_csrf=name)
+    async def act(request: Request) -> Any:
+        return json(None)
+
+    if name == "late":
+        async with serve(app) as url, Browser(url) as browser:
+            assert (await browser.post("/")).status_code == 403
+    else:
+        with pytest.raises(SessionConfigError, match="ctx_csrf='later'"):
+            async with serve(app):
+                pass  # pragma: no cover
