@@ -68,6 +68,10 @@ class UserSessions(Session):
         """Return the key of the per-user index for `user`; None for a user that is not listed."""
         raise NotImplementedError
 
+    async def current_user(self, request: Request | None = None) -> Any:
+        """Return the user who is logged in, None if nobody is."""
+        raise NotImplementedError
+
     def start(self) -> None:
         """Make the parts anew; a limit needs an index.
 
@@ -150,9 +154,10 @@ class UserSessions(Session):
             SessionConfigError: The master interface keeps no index of users.
             TypeError: There is no key for the user (see `user_key`).
         """
-        sess = self.of(request)
+        # Not on the session's word: one that a new password has shut out is to end none of them.
+        user, sess = await self.current_user(request), self.of(request)
         identity = await sess.identity()
-        if identity is None:
+        if user is None or identity is None:
             return 0
         records = await self._records_of(identity.user)
         return await self._end_all([each for each in records if each.sid != sess.sid])

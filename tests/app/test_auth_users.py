@@ -499,6 +499,28 @@ async def test_a_changed_stamp_ends_a_login_that_was_under_way(
         assert await lab.do(name_in_ctx) is None
 
 
+@pytest.mark.parametrize("folder", ["/", "/lazy/"])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_session_with_a_former_stamp_ends_no_others(
+    shared_master: Any, users: Users, folder: str, is_known: bool
+) -> None:
+    """After a new password a thief's session logs nobody out, nor if the loader fails just then."""
+    async with stamped(users, shared_master) as lab:
+        thief = await lab.open_browser()
+        await lab.login(1, browser=thief)
+        users.rows[1].password = "second"
+        await lab.login(1)
+
+        if is_known:
+            assert await lab.do(lab.auth.logout_others, browser=thief, folder=folder) == 0
+        else:
+            rows, users.rows = users.rows, None  # type: ignore[assignment]
+            with pytest.raises(AttributeError, match="get"):
+                await lab.do(lab.auth.logout_others, browser=thief, folder=folder)
+            users.rows = rows
+        assert await lab.do(name_in_ctx) == "ann"
+
+
 async def change(lab: AuthLab, users: Users) -> Any:
     """Change the password of user 1 in a request, and keep its session."""
 
