@@ -87,7 +87,7 @@ class Work:
 
     def touch(self) -> Cookie:
         """Note that the session was used, as a request does that has not written it."""
-        if not self.due:
+        if not self.due or not self.model.is_current(self.kept):
             return Cookie.KEPT
         known = self.kept if self.model.in_cookie else self.model.sessions.get(self.kept.sid)
         if known is not None:

@@ -154,6 +154,12 @@ class Model:
             return Standing.DEAD, True, State()
         return Standing.READING, True, copy.deepcopy(known)
 
+    def is_current(self, known: State) -> bool:
+        """Whether what a request has read of a session is still all that there is of it."""
+        if not self.in_cookie:
+            return known.sid in self.sessions
+        return self._look_inside(known)[0] is Standing.LIVE
+
     @property
     def live(self) -> list[State]:
         """The sessions that a store must hold, and no others."""

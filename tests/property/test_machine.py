@@ -654,3 +654,17 @@ def test_use_prolongs_a_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
             machine.act(1, Block((Destroy(),), end="caught"))
     finally:
         machine.teardown()
+
+
+@pytest.mark.parametrize("kind", ["memory", "in-cookie", "revocable"])
+def test_use_prolongs_nothing_that_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that has used a session which another one ended meanwhile keeps nothing alive."""
+    monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
+    machine = type("Machine", (SessionMachine,), {"stage": stage})()
+    try:
+        machine.begin(USERS[0], alone=True)
+        machine.wait(7)
+        machine.race(0, Block((Put("a", 21),), end="caught"), ["log_out"], cancel=False)
+        machine.peek(0)
+    finally:
+        machine.teardown()
