@@ -104,8 +104,8 @@ class SessionExtension(Extension):  # type: ignore[no-untyped-call]
             if "openapi" in included and app.config.OAS:
                 _document(app, bootstrap, self._users)
 
-        # Before sanic-ext's own listeners, which have -1000.
-        app.register_listener(complete, "before_server_start", priority=0)
+        # After those of the app, which may attach sessions, before sanic-ext's, which have -1000.
+        app.register_listener(complete, "before_server_start", priority=-999)
 
     def label(self) -> str:
         """Return what sanic-ext prints at the start."""

@@ -27,11 +27,16 @@ def public(handler: T) -> T:
     public. A `login_required` on the same handler still guards it.
 
     Raises:
-        SessionConfigError: What is decorated cannot be called.
+        SessionConfigError: What is decorated cannot be called, or is a method of an object.
     """
     if not callable(handler):
         raise SessionConfigError("public goes on a handler or a view class, without parentheses")
-    setattr(handler, PUBLIC, True)
+    try:
+        setattr(handler, PUBLIC, True)
+    except AttributeError:
+        raise SessionConfigError(
+            "public cannot mark a method of an object: put it above the method's def"
+        ) from None
     return handler
 
 

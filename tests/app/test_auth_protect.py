@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from auth_lab import AuthLab
-from harness import make_app
+from harness import Browser, make_app, serve
 from sanic_cookies import AuthSession, InMemory, SessionConfigError, login_required, public
 
 HTML = {"accept": "text/html"}
@@ -433,6 +433,28 @@ def test_public_goes_on_something_that_is_called() -> None:
         public("page")
     with pytest.raises(TypeError):
         public()  # type: ignore[call-arg]
+
+
+async def test_public_methods_of_an_object() -> None:
+    """In the class it marks the method; on the object's it says where to put it."""
+
+    class Pages:
+        @public
+        async def index(self, request: Request) -> HTTPResponse:
+            return text("in")
+
+        async def shut(self, request: Request) -> HTTPResponse:
+            return text("in")
+
+    app, pages = make_app(), Pages()
+    AuthSession(app).protect(app)
+    with pytest.raises(SessionConfigError, match="above the method's def"):
+        public(pages.shut)
+    for handler in (pages.index, pages.shut):
+        app.add_route(handler, f"/{handler.__name__}", name=handler.__name__)
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/index")).status_code == 200
+        assert (await browser.get("/shut")).status_code == 401
 
 
 async def test_a_factory_may_protect_when_the_app_is_there() -> None:

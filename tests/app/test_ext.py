@@ -125,6 +125,31 @@ async def test_extend_register_attaches_sessions() -> None:
     assert app.ext.extensions[-1].label() == "session on InMemory"
 
 
+async def test_sessions_that_a_listener_attaches() -> None:
+    """What the app attaches as it starts is injected and documented as if it had always been."""
+    app = make_app(AUTO_EXTEND=True)
+    app.extend(extensions=[SessionExtension])
+
+    @app.before_server_start
+    async def attach(app: Sanic) -> None:
+        AuthSession(app)
+
+    @app.get("/")
+    async def index(request: Request, user: CurrentUser) -> Any:
+        return json(user.value)
+
+    @app.get("/guarded")
+    @login_required()
+    async def guarded(request: Request) -> Any:
+        return json(None)
+
+    async with serve(app) as url, Browser(url) as browser:
+        assert (await browser.get("/")).status_code == 401
+        paths = (await browser.get("/docs/openapi.json")).json()["paths"]
+        for path in ("/", "/guarded"):
+            assert paths[path]["get"]["security"] == [{"auth_session": []}]
+
+
 async def test_a_user_by_annotation() -> None:
     """Nobody reaches a handler that asks for the user; one that says `| None` is for all."""
     app, _ = make()
