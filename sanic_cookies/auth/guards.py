@@ -241,7 +241,8 @@ async def shut_out(gate: Gate, request: Request, rule: Rule, reason: Reason) -> 
     """
     kwargs = dict(request.match_info)
     answer = await turn_away(gate, request, rule, reason, (), kwargs)
-    answer = answer or (request.stream and request.stream.response)  # it was sent by the handler
+    stream: Any = request.stream  # which is false once all has been sent
+    answer = answer or stream.response  # by the handler
     if not answer:
         raise LoginRequired
     return answer

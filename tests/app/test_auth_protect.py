@@ -234,8 +234,11 @@ async def _sends(request: Request) -> None:
 async def test_no_answer_lets_nobody_in(
     denied: Any, program: int, browser: int, given_to: str
 ) -> None:
-    """With a `no_auth_handler` that returns nothing all is as without it, or as it has sent."""
-    ran = []
+    """With a `no_auth_handler` that returns nothing all is as without it, or as it has sent.
+
+    What it has sent is the answer, and no error of the app's.
+    """
+    ran, errors = [], []
     lab = AuthLab(
         None, login_url="/login", **({"no_auth_handler": denied} if given_to == "session" else {})
     )
@@ -252,6 +255,11 @@ async def test_no_answer_lets_nobody_in(
     lab.app.add_websocket_route(socket if given_to == "protect" else own(socket), "/ws")
     if given_to == "protect":
         lab.auth.protect(lab.app, denied)
+
+    @lab.app.signal("http.lifecycle.exception")
+    async def tell(exception: Exception, **_: Any) -> None:
+        errors.append(exception)
+
     async with lab:
         assert (await lab.browser.get("/page")).status_code == program
         assert (await lab.browser.get("/page", headers=HTML)).status_code == browser
@@ -259,6 +267,7 @@ async def test_no_answer_lets_nobody_in(
             await connect(lab.url.replace("http", "ws") + "/ws")
         assert refused.value.response.status_code == program
     assert ran == []
+    assert errors == [] or denied is not _sends
 
 
 # Blueprints.
