@@ -86,11 +86,15 @@ class Typed(Generic[T]):
                 the defaults; what is stored then stays until something is written.
 
         Raises:
-            SessionConfigError: The class is none of these, or a field has no default.
+            SessionConfigError: The class is none of these, or a field has no default, or a default
+                no field.
         """
         self._fields = _fields_of(model)
         self._model, self._session_name = model, session_name
         self._defaults = dict(defaults or {})
+        unknown = sorted(set(self._defaults).difference(self._fields))
+        if unknown:
+            raise SessionConfigError(f"defaults= has what is no field of the class: {unknown}")
         self._name = f"typed.{name or model.__name__}"
         self._version, self._upgrade, self._on_mismatch = version, upgrade, on_mismatch
         if on_mismatch not in ("raise", "reset"):

@@ -124,6 +124,8 @@ def fresh_guard(
     """Return the decorator for a fresh login; without parentheses, `within` is the handler."""
     if isinstance(within, int | float | timedelta):
         return guard(Rule(None, redirect_to, check, within), find)
+    if not callable(within):
+        seconds_of("within", within)  # which says what it must be
     require_handler(within)
     return _guarded(within, Rule(None, redirect_to, check, FRESH), find)
 
@@ -134,7 +136,12 @@ def require_handler(handler: object) -> None:
     Raises:
         SessionConfigError: It is a class, or cannot be called.
     """
-    if not callable(handler) or isclass(handler):
+    if not callable(handler):
+        raise SessionConfigError(
+            f"a guard goes around a handler, not {type(handler).__name__}: what it demands has "
+            "names (session_name=, check=, fresh=)"
+        )
+    if isclass(handler):
         raise SessionConfigError(
             "login_required guards functions and methods; for a view class use "
             "decorators=[login_required()]"

@@ -414,6 +414,7 @@ class Required:
         lambda: Typed(int),
         lambda: Typed(Required),
         lambda: Typed(Required, defaults={"number": "one"}),
+        lambda: Typed(Required, defaults={"number": 1, "numbers": 1}),
         lambda: Typed(Bag),
         lambda: Typed(Cart, version=0),
         lambda: Typed(Cart, version=2),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sanic.views import HTTPMethodView
 
-from sanic_cookies import AuthSession, SessionConfigError, login_required
+from sanic_cookies import AuthSession, SessionConfigError, fresh_login_required, login_required
 from sanic_cookies.auth.guards import Rule, guard
 
 
@@ -21,12 +21,23 @@ class View(HTTPMethodView):
 
 @pytest.mark.parametrize("bare", [True, False], ids=["bare", "called"])
 @pytest.mark.parametrize("method", [True, False], ids=["method", "function"])
-@pytest.mark.parametrize("target", [View, "admin", 7], ids=["class", "name", "number"])
-def test_only_handlers_are_guarded(target: Any, method: bool, bare: bool) -> None:
+@pytest.mark.parametrize(
+    ("target", "instead"),
+    [(View, "decorators="), ("admin", "not str: .*session_name="), (7, "not int")],
+    ids=["class", "name", "number"],
+)
+def test_only_handlers_are_guarded(target: Any, instead: str, method: bool, bare: bool) -> None:
     """A class, or what cannot be called, is refused where it is decorated."""
     decorator: Callable[..., Any] = AuthSession().login_required if method else login_required
-    with pytest.raises(SessionConfigError, match="decorators="):
+    with pytest.raises(SessionConfigError, match=instead):
         decorator(target) if bare else decorator()(target)
+
+
+@pytest.mark.parametrize("within", ["15m", None])
+def test_a_time_that_is_none(within: Any) -> None:
+    """A guard that was given no time says what one is."""
+    with pytest.raises(SessionConfigError, match="within must be seconds or a timedelta"):
+        fresh_login_required(within)
 
 
 @pytest.mark.parametrize("arguments", [(), (1, 2), (None,)])
