@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
 from functools import wraps
 from inspect import isawaitable, isclass, signature
@@ -122,10 +121,9 @@ def fresh_guard(
     find: Find,
 ) -> Callable[..., Any]:
     """Return the decorator for a fresh login; without parentheses, `within` is the handler."""
-    if isinstance(within, int | float | timedelta):
-        return guard(Rule(None, redirect_to, check, within), find)
     if not callable(within):
-        seconds_of("within", within)  # which says what it must be
+        seconds_of("within", within)  # also says what it must be
+        return guard(Rule(None, redirect_to, check, within), find)
     require_handler(within)
     return _guarded(within, Rule(None, redirect_to, check, FRESH), find)
 
