@@ -6,7 +6,8 @@ where it can, and nobody waits for that alone), so a transaction pooler may stan
 are the server's own. The indexed expiry moves only when a session is renewed, so most writes are
 HOT updates.
 
-The steps that every request takes (fetch, acquire, commit, release) are joined: see `joining`.
+The steps that every request takes (fetch, acquire, commit, release), and ends, of which one user
+may have many, are joined: see `joining`.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class AsyncPG(PostgresTable):
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""
-        row = await self._row("delete", name, sid)
+        row = await self._joiner.ask("delete", (name, sid))
         return row is not None and bool(row[0])
 
     async def acquire(self, name: str, sid: str, claim: Claim) -> Granted | Busy | None:

@@ -98,6 +98,7 @@ PACKED = {
     "acquire": _packed_claims,
     "commit": _packed_commitments,
     "release": _packed,
+    "delete": _packed,
 }
 
 
