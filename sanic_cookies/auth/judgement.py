@@ -60,10 +60,10 @@ class JudgedUsers(UserSessions):
         """Look at a session anew, and at its user; see `Session.look`."""
         sess = self.make(Exchange(request))
         left, identity = await sess.look()
-        if left is not None and identity is not None and self._judges_users:
-            user, _ = await self._judged(sess, identity)
-            return None if user is None else left
-        return left
+        if identity is None:
+            return left
+        user, _ = await self._judged(sess, identity)
+        return None if user is None else left
 
     # For `AuthSession`.
 

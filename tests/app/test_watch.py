@@ -431,6 +431,16 @@ async def test_a_user_who_is_gone(shared_master: Any) -> None:
         assert not await site.auth.exists(site.sid())
 
 
+async def test_a_visitor_whom_nobody_knows() -> None:
+    """Where nobody is logged in no user can be gone: the socket lives as long as its session."""
+    async with looking(Accounts()) as site:
+        await site.write(cart=1)
+        async with site.dial() as ws:
+            await lives(ws)
+            await site.logout()
+            assert await closing(ws) == ENDED
+
+
 async def test_a_stamp_that_has_changed(shared_master: Any) -> None:
     """A new password closes the sockets of the other sessions without any request of theirs."""
     accounts = Accounts()
