@@ -113,7 +113,7 @@ class Exchange:
         # The request holds the exchange. If that held the request, both would wait for the garbage
         # collector, with all that hangs on them: so what is needed is taken over, and no more.
         self._request = ref(request)
-        self._app, self._connection = request.app, request.conn_info
+        self._app = request.app
         self._head, self._headers = request.head, request.headers
         self._is_rewritten = is_rewritten
         self._outgoing: dict[str, SetCookie] | None = None
@@ -121,11 +121,11 @@ class Exchange:
         self._unwanted: tuple[str, ...] = ()
         self.accessed = self.begun = self.is_websocket = self.unsettled = False
         self.budget: Budget | None = None
-        self.meet(request.route)
+        self.meet(request)
 
-    def meet(self, route: Any) -> None:
-        """See what the request is for; a tracer may look before the routing, when nobody knows."""
-        self.route = route
+    def meet(self, request: Any) -> None:
+        """See how the request came and what it is for; a tracer may look before either is known."""
+        self._connection, self.route = request.conn_info, (route := request.route)
         if route is not None and route.extra.websocket:
             self.is_websocket = self.begun = True
 

@@ -57,7 +57,7 @@ class _WithSessions(Request):
             exchange = self._exchange = self._sessions.adopt(self, ctx)
             exchange.begun |= self.responded
         elif exchange.route is None:
-            exchange.meet(self.route)
+            exchange.meet(self)
         return self._context
 
     def respond(  # type: ignore[override] # a coroutine less where nobody has to be waited for

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 from typing import Any
 
+import httpx
 import pytest
+import trustme
 from sanic import Request, html, json, redirect, text
 from sanic.exceptions import NotFound
 from sanic.response import ResponseStream, empty, file_stream
@@ -640,6 +644,32 @@ async def test_secure_auto(host: str | None, header: bytes, secure: bool) -> Non
 
         assert line.startswith("__Host-session=" if secure else "session=")
         assert ("; Secure" in line) is secure
+
+
+@pytest.mark.parametrize("traced", [True, False])
+async def test_https_is_known_as_such_whoever_looked_first(traced: bool) -> None:
+    """A tracer that writes to `request.ctx` before anything is known changes nothing over TLS."""
+    app, _ = make_shop()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    if traced:
+
+        @app.signal("http.lifecycle.request")
+        async def trace(request: Request) -> None:
+            request.ctx.span = 1
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = await app.create_server(sock=listener, ssl=tls, return_asyncio_server=True)
+        await server.startup()
+        await server.before_start()
+        async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - of this very test
+            answer = await client.get(f"https://127.0.0.1:{listener.getsockname()[1]}/count")
+        server.close()
+        await server.wait_closed()
+        await server.after_stop()
+
+    assert answer.headers["set-cookie"].startswith("__Host-session=")
 
 
 async def test_a_setting_of_a_listener_counts() -> None:
