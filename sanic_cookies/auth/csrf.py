@@ -84,12 +84,11 @@ class CsrfGuard:
             SessionStoreError: The store failed, so the token cannot be judged.
         """
         route = request.route
-        demand = False if route is None else _demand(route, self._session.name)
         websocket = route is not None and bool(route.extra.websocket)
-        if demand is False or (request.method in _SAFE and not websocket):
+        if route is None or (request.method in _SAFE and not websocket):
             return
-        sess = self._session.of(request)
-        if sess.presented is None and demand is not True:
+        demand, sess = _demand(route, self._session.name), self._session.of(request)
+        if demand is False or (sess.presented is None and demand is not True):
             return
         if is_foreign(request, self._trusted):
             raise _refused(self._session, request, "a request from another site")

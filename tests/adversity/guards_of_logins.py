@@ -33,6 +33,20 @@ LOGINS = [
         CSRF + "of_one_session and memory",
     ),
     (
+        "what a route leaves to one session is forged in nobody's name",
+        "auth/csrf.py",
+        "bool(said == name)",
+        "(None if said == name else False)",
+        CSRF + "strangers_too",
+    ),
+    (
+        "what a route leaves to a session that is not there is found out",
+        "auth/csrf.py",
+        "not isinstance(said, bool) and said not in guarded:",
+        "not isinstance(said, bool) and False:",
+        CSRF + "guards_nothing",
+    ),
+    (
         "a login replaces a form's token",
         "content.py",
         "        self.extra.pop(CSRF_SEED, None)\n",
@@ -129,6 +143,13 @@ LOGINS = [
         "return None if is_good else CHANGED, newest",
         "return None, newest",
         "../app/test_auth_users.py::changed_stamp_ends and memory",
+    ),
+    (
+        "a session that a changed stamp has ended ends no others",
+        "auth/registry.py",
+        "user, sess = await self.current_user(request), self.of(request)",
+        "user, sess = True, self.of(request)",
+        "../app/test_auth_users.py::former_stamp_ends and memory",
     ),
     (
         "a remembered login is not fresh in another run",
