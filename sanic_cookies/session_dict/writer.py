@@ -54,8 +54,8 @@ class SessionWriter(SessionPlanner):
 
     async def _end_doomed_first(self, plan: Plan) -> None:
         await self._end_doomed()
-        if plan.act is not NOTHING or plan.release:
-            await self._carry_out(plan)
+        if plan.act is not NOTHING:
+            await self._carry_out(plan)  # else all is done: their leases went with them
 
     async def _create(self, plan: Plan) -> None:
         """Store a new record. It needs no lease: nobody else knows its id."""
@@ -67,8 +67,7 @@ class SessionWriter(SessionPlanner):
         else:
             raise SessionStoreError("no free id was found")
         self._give_lease_back()  # of one that was left for this
-        self._credential, self._located = token.credential, True
-        self._status, self._muted = LIVE, False
+        self._credential, self._status, self._muted = token.credential, LIVE, False
         record = Record.begun(draft, self._runtime.settings.clock())
         self._stored("created", plan, record, time.monotonic())
 
@@ -86,9 +85,8 @@ class SessionWriter(SessionPlanner):
 
     def _disown(self, draft: Draft, error: SessionError) -> None:
         """Have no session that nobody has the token of, if this write was made after all."""
-        # A store that is taken as down was not asked at all.
-        was_asked = isinstance(error, SessionStoreError) and error.__cause__ is not None
-        if was_asked and not self._in_cookie:
+        # A store that is taken as down was not asked at all, and one that has refused has answered.
+        if error.__cause__ is not None and not self._in_cookie:
             disown_later(self._runtime, self._store, draft)
 
     def _limit(self, draft: Draft) -> Limit | None:

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 from sanic import Request, json, text
 
+from auth_lab import Clock
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
-from sanic_cookies import InMemory, Session, SessionDict, SessionLockTimeout, SessionNotLoaded
+from sanic_cookies import (
+    InMemory,
+    Session,
+    SessionDict,
+    SessionLockTimeout,
+    SessionNotLoaded,
+    SessionStoreError,
+)
 from sanic_cookies.session_dict.state import SessionState
 
 
@@ -680,6 +688,41 @@ async def test_a_write_after_destroy_begins_a_new_session(folder: str, locked: b
         assert await lab.stored() == {"m": 2}
         assert len(master) == 1
         assert not await lab.session.exists(before)
+
+
+async def test_a_write_after_destroy_with_a_renewed_token() -> None:
+    """So it does with a token that `renew_every` has just replaced, whose browser gets the new."""
+    clock = Clock()
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            sess.destroy()
+            sess["m"] = 2
+
+    master = InMemory(clock=clock.monotonic)
+    async with Lab(master, clock=clock.epoch, renew_every=60) as lab:
+        await lab.put(n=1)
+        clock.now += 61
+        async with await lab.open_browser() as late:
+            late.cookies = dict(lab.browser.cookies)
+            await lab.put(n=2)
+            await lab.do(body, browser=late)
+
+            assert await lab.stored(late) == {"m": 2}
+            assert await lab.stored() == {}
+
+
+async def test_a_store_that_has_no_room_for_a_session_fails() -> None:
+    """A session that no id was free for was not stored, and nobody is told that it was."""
+
+    class Taken(InMemory):
+        async def create(self, draft: Any) -> bool:
+            return False
+
+    async with Lab(Taken()) as lab:
+        with pytest.raises(SessionStoreError):
+            await lab.put(n=1)
+        assert lab.browser.cookies == {}
 
 
 # What can be asked.
