@@ -158,7 +158,7 @@ class Typed(Generic[T]):
                 raise SessionShapeMismatch(f"version {version} is of a newer release")
             base = copy.deepcopy(stored)
             if base and version < self._version and self._upgrade is not None:
-                base = dict(self._upgrade(base, version))
+                base = self._upgraded(self._upgrade(base, version))
             return _Loaded(stored, base, self._made_of(base))
         except (msgspec.ValidationError, SessionShapeMismatch) as error:
             mismatch = SessionShapeMismatch(f"no {self._model.__name__}: {_told(error)}")
@@ -167,6 +167,13 @@ class Typed(Generic[T]):
             logger.warning("a session is %s; it begins anew", mismatch.detail)
             rest = {key: value for key, value in stored.items() if key not in self._fields}
             return _Loaded(stored, rest, self._made_of({}), fits=False)
+
+    def _upgraded(self, data: object) -> Data:
+        if not isinstance(data, Mapping):
+            kind = type(data).__name__
+            wanted = f"upgrade= of {self._name!r} must return the data, not {kind}"
+            raise SessionConfigError(wanted, served=True)
+        return dict(data)
 
     def _made_of(self, data: Data) -> T:
         mine = {key: data[key] for key in self._fields if key in data}

@@ -349,6 +349,17 @@ async def test_an_upgrade_may_change_what_it_is_given() -> None:
         assert await lab.stored() == {"items": ["book", "gift"]}
 
 
+async def test_an_upgrade_that_returns_nothing_is_told_so() -> None:
+    """Who changes the data in place and forgets to return them is told what is wanted."""
+    forgetful = Typed(Cart, version=2, upgrade=lambda data, version: data.clear())  # type: ignore[arg-type, return-value]
+    async with Lab() as lab:
+        await lab.put(items=["book"])
+        with pytest.raises(SessionConfigError) as caught:
+            await lab.do(body_of(forgetful.peek))
+        assert "upgrade= of 'typed.Cart' must return the data, not NoneType" in caught.value.detail
+        assert await lab.stored() == {"items": ["book"]}
+
+
 async def test_data_of_a_newer_release() -> None:
     """What a newer release has written is not taken for today's."""
     third = Typed(Cart, version=3, upgrade=lambda data, version: data)
