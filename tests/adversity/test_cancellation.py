@@ -16,7 +16,7 @@ from lab import Failed, until
 from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
 from sanic_cookies.content import Identity
 from sanic_cookies.interfaces.base import Interface, SupportsLease
-from sanic_cookies.record import Claim, Draft, Granted, Outcome
+from sanic_cookies.record import Busy, Claim, Draft, Granted, Outcome
 from sanic_cookies.session_dict import locker
 from sanic_cookies.testing.faults import Faulty
 from sanic_cookies.token import Credential
@@ -734,3 +734,43 @@ async def test_who_only_looked_leaves_the_lease_to_the_next(interface: Interface
 
     assert session.stats()["passed_on"] == 1
     assert dict(await request_with(session, cookie).peek()) == {"n": 1}
+
+
+async def test_who_has_saved_keeps_the_lock(interface: Interface) -> None:
+    """A block is as locked behind a `save()` as before, for other processes too."""
+    session = bare_session(interface)
+    cookie = await begin(session, n=0)
+    token = Credential.parse(cookie)
+    assert token is not None
+    assert isinstance(interface, SupportsLease)
+
+    async with request_with(session, cookie) as sess:
+        sess["n"] = 1
+        await sess.save()
+        answer = await interface.acquire("session", token.sid, Claim("probe", 5, token.secret_hash))
+        assert isinstance(answer, Busy)
+        await interface.release("session", token.sid, "probe")
+        sess["n"] = 2
+
+    assert await is_free(interface, token)
+    assert dict(await request_with(session, cookie).peek()) == {"n": 2}
+
+
+async def test_who_has_saved_hands_on_nothing_that_changed_since(interface: Interface) -> None:
+    """A token that a block replaces behind its `save()` opens nothing to who has waited with it."""
+    session = bare_session(interface)
+    cookie = await begin(session, n=0)
+    late = request_with(session, cookie)
+
+    async def look() -> dict[str, int]:
+        async with late:
+            return dict(late)
+
+    async with request_with(session, cookie) as sess:
+        waiting = asyncio.create_task(look())
+        await until(lambda: session.runtime.locks.waiting == 1)
+        sess["n"] = 1
+        await sess.save()
+        sess.rotate()
+
+    assert await asyncio.wait_for(waiting, 30) == {}
