@@ -54,8 +54,12 @@ class SetCookie(HeaderText):
     path = property(attrgetter("spec.path"))
     domain = property(attrgetter("spec.domain"))
     httponly = property(attrgetter("spec.httponly"))
-    samesite = property(attrgetter("spec.samesite"))
     partitioned = property(attrgetter("spec.partitioned"))
+
+    @property
+    def samesite(self) -> str:
+        """As it stands in the line."""
+        return self.spec.same_site(self.secure)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a dict's key: to compare all fields takes longer
@@ -116,6 +120,10 @@ class CookieSpec:
         """Return the name as the browser knows it."""
         return self.prefix + self.name if secure else self.name
 
+    def same_site(self, secure: bool) -> str:
+        """Return SameSite; "None" without `Secure` would have browsers drop the cookie."""
+        return "Lax" if self.samesite == "None" and not secure else self.samesite
+
     def render(self, value: str, max_age: int | None, secure: bool, suffix: str = "") -> SetCookie:
         """Return the Set-Cookie line; only Max-Age is ever sent, never Expires.
 
@@ -142,7 +150,7 @@ def _template(spec: CookieSpec, secure: bool, suffix: str) -> tuple[str, str, st
     after = [
         "; Secure" if secure else "",
         "; HttpOnly" if spec.httponly else "",
-        f"; SameSite={spec.samesite}",
+        f"; SameSite={spec.same_site(secure)}",
         "; Partitioned" if spec.partitioned and secure else "",
     ]
     return spec.full_name(secure) + suffix, before, "".join(after)
