@@ -55,14 +55,16 @@ async def without_a_jar(_: Any) -> None:
 
 
 async def over_http(_: Any) -> None:
-    for options, answers in (({}, [1, 1]), ({"secure": False}, [1, 2])):
+    for host, options, answers in (
+        ("shop.example", {}, [1, 1]),
+        ("0.0.0.0", {}, [1, 1]),  # noqa: S104 - nothing is bound
+        ("shop.example", {"secure": False}, [1, 2]),
+    ):
         app = an_app(count, **options)
-        client = httpx.AsyncClient(
-            headers={"host": "shop.example"}
-        )  # keeps and sends as browsers do
+        client = httpx.AsyncClient(headers={"host": host})  # keeps and sends as browsers do
         async with serve(app) as url, client:
             found = [(await client.get(f"{url}/count")).json() for _ in range(2)]
-        assert found == answers, options
+        assert found == answers, (host, options)
 
 
 async def in_another_process(_: Any) -> None:
