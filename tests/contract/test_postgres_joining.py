@@ -80,12 +80,17 @@ ASKED: dict[str, list[tuple[Any, ...]]] = {
     "release": [(MINE,)],
     "delete": [()],
     "commit": [
-        (version, payload, 60.0, renew, lifetime, user, token, release, 20.0)
-        for version, (payload, renew, lifetime, user), token, release in product(
+        (version, payload, 60.0, renew, lifetime, user, token, release, 20.0, *secrets)
+        for version, (payload, renew, lifetime, user), token, release, secrets in product(
             [2, 3, 4],
             [(b"new", True, 99.0, "u"), (None, False, None, None), (b"old", True, None, "u")],
             [MINE, None],
             [True, False],
+            [
+                (b"x", False, b"", 0.0, False),
+                (b"another", True, HASH, 30.0, True),
+                (HASH, True, b"", 0.0, False),
+            ],
         )
         if token is not None or not release
     ],
@@ -107,17 +112,16 @@ async def differences(
     for number, (state, _) in enumerate(asked):
         for twin in "ab":
             await database.execute(FILL.replace("{table}", name), f"{twin}{number}", *state)
-    secrets = (b"x", False, b"", 0.0, False) if step == "commit" else ()
     joiner = interface._joiner
     plain = [
-        await joiner.ask_alone(step, ("contract", f"a{number}", *args, *secrets))
+        await joiner.ask_alone(step, ("contract", f"a{number}", *args))
         for number, (_, args) in enumerate(asked)
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joiner, "ask_alone", None)  # whoever is sent to ask alone fails
         joined = await asyncio.gather(
             *(
-                joiner.ask(step, ("contract", f"b{number}", *args, *secrets))
+                joiner.ask(step, ("contract", f"b{number}", *args))
                 for number, (_, args) in enumerate(asked)
             )
         )
@@ -227,11 +231,13 @@ async def test_few_statements_for_many(database_url: str, name: str) -> None:
                 for draft, claim in zip(drafts, claims, strict=True)
             )
         )
+        logins = [following(following(draft), rotated=True, secret_hash=HASH) for draft in drafts]
+        await asyncio.gather(*map(interface.save, logins))
         await asyncio.gather(*(interface.delete(draft.name, draft.sid) for draft in drafts))
 
         steps = interface._joiner.steps.values()
         assert set(queries) <= {text for step in steps for text in (step.plain, step.joined)}
-        assert len(queries) <= 12
+        assert len(queries) <= 15
 
 
 async def test_one_session_has_one_holder(interface: AsyncPG) -> None:
@@ -285,6 +291,7 @@ async def test_no_step_waits_for_another(
         ("commit", {"lifetime": float("inf"), "renew": True}),
         ("commit", {"user_key": "\0"}),
         ("commit", {"version": 2**70}),
+        ("commit", {"rotated": True, "grace": float("nan")}),
     ],
 )
 async def test_bad_request_fails_alone(interface: AsyncPG, step: str, bad: dict[str, Any]) -> None:

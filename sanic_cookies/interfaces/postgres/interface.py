@@ -121,7 +121,7 @@ class AsyncPG(PostgresTable):
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
         asked = commitment(draft, None, release=False, seconds=0.0)
-        row = await self._asker(draft)("commit", asked)
+        row = await self._joiner.ask("commit", asked)
         return _OUTCOMES[row[0]]
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
@@ -151,7 +151,7 @@ class AsyncPG(PostgresTable):
     ) -> Outcome:
         """See `SupportsLease.commit`."""
         asked = commitment(draft, self._wakeups.token(token), release, seconds)
-        row = await self._asker(draft)("commit", asked)
+        row = await self._joiner.ask("commit", asked)
         return _OUTCOMES[row[0]]
 
     async def renew(self, name: str, sid: str, token: str, seconds: float) -> bool:
@@ -230,7 +230,3 @@ class AsyncPG(PostgresTable):
         # Taken; perhaps by this very draft, when the reply to the first try was lost.
         present = await fetchrow(self._sql["fetch"], draft.name, draft.sid)
         return present is not None and bool(present["secret_hash"] == draft.secret_hash)
-
-    def _asker(self, draft: Draft) -> Callable[[str, tuple[Any, ...]], Awaitable[Any]]:
-        """Return how to commit; the joined statement has no place for a new secret."""
-        return self._joiner.ask_alone if draft.rotated else self._joiner.ask

@@ -39,7 +39,7 @@ def creation(draft: Draft) -> tuple[Any, ...]:
 
 
 def commitment(draft: Draft, token: str | None, release: bool, seconds: float) -> tuple[Any, ...]:
-    """Return the arguments of `commit.sql`, with those of `commit_joined.sql` at the front."""
+    """Return the arguments of `commit.sql`."""
     return (
         draft.name,
         draft.sid,
@@ -77,6 +77,10 @@ def _packed_commitments(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes, bytes]
         name, sid, version, payload, *rest = args[:11]
         ttl, _, lifetime, _, _, _, lease = rest
         seconds += ttl + lease + (lifetime or 0.0)
+        secret, rotated, former, grace, reads = args[11:]
+        if rotated:
+            seconds += grace
+            rest += secret, former, grace, reads
         size = None if payload is None else len(payload)
         rows.append((name, sid, version, start, size, *rest))
         if size:

@@ -1,6 +1,6 @@
 -- delete.sql for several sessions at once; see acquire_joined.sql for what all such statements have
--- in common. Commits that notify are made one after the other, each with its own wait for the disk:
--- to end a user's sessions by one statement each would take that time for each.
+-- in common. Postgres makes commits that notify one after the other, each with a wait for the disk of
+-- its own: by one statement each, a user's sessions would take that time for each of them.
 WITH asked AS MATERIALIZED (
     SELECT a ->> 0 AS name, a ->> 1 AS sid, n
     FROM jsonb_array_elements(convert_from($1, 'UTF8')::jsonb) WITH ORDINALITY AS r (a, n)
