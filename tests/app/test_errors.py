@@ -463,3 +463,35 @@ async def test_a_hung_store_that_may_take_longer_than_a_request(body: Any) -> No
             await lab.visit(body, folder="/" if body is nothing else "/lazy/")
             assert lab.session.runtime.store.is_down
         faulty.heal()
+
+
+async def test_what_a_request_has_spent_does_not_cut_its_block_short() -> None:
+    """A block that was slow to read is saved, though the request has no time left for both."""
+    faulty = Faulty(InMemory())
+    lab = Lab(faulty, store_timeout=60)
+    lab.session.settings = replace(lab.session.settings, request_timeout=2)
+    async with lab:
+        await lab.put(n=1)
+        faulty.delay("fetch", 1.2)
+        faulty.delay("save", 1.2)
+        await lab.do(count, folder="/lazy/")
+        assert await lab.stored() == {"n": 2}
+
+
+async def test_a_save_within_a_block_has_the_time_that_is_left() -> None:
+    """However often a block saves, its request waits for stores no longer than any other."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            for n in range(2, 4):
+                sess["n"] = n
+                await sess.save()
+
+    faulty = Faulty(InMemory())
+    lab = Lab(faulty, store_timeout=60)
+    lab.session.settings = replace(lab.session.settings, request_timeout=1)
+    async with lab:
+        await lab.put(n=1)
+        faulty.delay("save", 0.7, times=None)
+        with pytest.raises(SessionStoreError):
+            await lab.do(body)

@@ -252,3 +252,68 @@ async def test_a_session_that_is_destroyed_as_another_task_saves_it(change: Any)
 
         assert lab.browser.cookies == {}
         assert not await lab.session.exists(sids[0])
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["known", "new"])
+@pytest.mark.parametrize("writes", [False, True], ids=["looks", "writes"])
+async def test_tasks_of_one_request_have_their_blocks_one_by_one(
+    master: Any, is_new: bool, writes: bool
+) -> None:
+    """One task at a time is inside, in the order in which they came; who is cancelled is left out.
+
+    A cancelled one neither enters nor lets anybody in before the block that it has waited for ends.
+    """
+    order: list[int] = []
+
+    async def body(sess: SessionDict) -> list[str]:
+        inside: set[int] = set()
+
+        async def block(number: int) -> None:
+            async with sess:
+                inside.add(number)
+                order.append(number)
+                for _ in range(20):  # long enough for anybody who does not wait
+                    await asyncio.sleep(0)
+                    assert inside == {number}
+                if writes:
+                    sess["n"] = sess.get("n", 0) + 1
+                inside.remove(number)
+
+        tasks = [asyncio.create_task(block(number)) for number in range(6)]
+        await until(lambda: order == [0])
+        for cancelled in (tasks[1], tasks[3]):
+            cancelled.cancel()
+        async with asyncio.timeout(30):
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+        return [repr(each) for each in done]
+
+    async with Lab(master) as lab:
+        if not is_new:
+            await lab.put(n=0)
+        none, cancelled = "None", "CancelledError()"
+        assert await lab.do(body) == [none, cancelled, none, cancelled, none, none]
+        assert order == [0, 2, 4, 5]
+        assert (await lab.stored()).get("n", 0) == (4 if writes else 0)
+
+
+async def test_who_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
+    """A task that is cancelled in the tick in which it may enter keeps no other one waiting."""
+    entered: list[int] = []
+
+    async def body(sess: SessionDict) -> None:
+        async def block(number: int) -> None:
+            async with sess:
+                entered.append(number)
+
+        async with sess:
+            tasks = [asyncio.create_task(block(number)) for number in range(2)]
+            await asyncio.sleep(0)  # they wait now
+        tasks[0].cancel()  # whose turn has come, and who has not run since
+        async with asyncio.timeout(5):
+            await asyncio.wait(tasks)
+        assert tasks[0].cancelled()
+
+    async with Lab() as lab:
+        await lab.put(n=0)
+        await lab.do(body)
+        assert entered == [1]
