@@ -93,7 +93,7 @@ class Work:
         if known is not None:
             known.renewed(self.model.now)
         self.state = copy.deepcopy(self.kept)
-        return Cookie.NEW if self.model.in_cookie else Cookie.KEPT
+        return Cookie.USED if self.model.in_cookie else Cookie.KEPT
 
     def become_new(self) -> None:
         self.standing, self.state = Standing.NEW, State()

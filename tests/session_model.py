@@ -98,6 +98,7 @@ class Cookie(Enum):
 
     KEPT = "kept"
     NEW = "new"
+    USED = "used"  # new, as the session was used; unless another request has written it meanwhile
     GONE = "gone"
 
 

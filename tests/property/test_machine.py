@@ -34,6 +34,7 @@ from sanic import Request
 from auth_lab import AuthLab, Pause
 from harness import Browser, set_cookies
 from sanic_cookies.auth.registry import ANYBODY
+from sanic_cookies.interfaces import fan_out, others
 from sanic_cookies.token import Token
 from session_changes import Append, Block, Destroy, Expire, Login, Put, Rotate, Work, merged
 from session_model import ABSOLUTE, GRACE, IDLE, REMEMBERED, Cookie, Model, Standing
@@ -209,9 +210,25 @@ class SessionMachine(RuleBasedStateMachine):
         self._check(response, 200, sent, work.touch(), work)
 
     def _check(
-        self, response: httpx.Response, status: int, sent: str | None, fate: Cookie, work: Work
+        self,
+        response: httpx.Response,
+        status: int,
+        sent: str | None,
+        fate: Cookie,
+        work: Work,
+        *,
+        raced: bool = False,
     ) -> None:
-        """Compare a response with what the model says of it."""
+        """Compare a response with what the model says of it.
+
+        Args:
+            response: The response.
+            status: What its status has to be.
+            sent: The cookie that the request came with.
+            fate: What has to become of it.
+            work: What the request has done.
+            raced: Others have waited for it: they may have written before its response went.
+        """
         assert response.status_code == status, (response.text, self.lab.errors[-1:])
         prefix = f"{self.lab.cookie}="
         lines = [line for line in set_cookies(response) if line.startswith(prefix)]
@@ -220,7 +237,7 @@ class SessionMachine(RuleBasedStateMachine):
             assert got in ([], [sent]), f"an unexpected cookie beside {sent}: {got}"
         elif fate is Cookie.GONE:
             assert got == [""], f"the cookie was to go: {got}"
-        else:
+        elif got or fate is Cookie.NEW or not raced:
             assert len(got) == 1, "no new cookie came"
             assert got[0] not in ("", sent)
             self.model.learn(got[0], work.kept)
@@ -239,8 +256,8 @@ class SessionMachine(RuleBasedStateMachine):
         flight.task = asyncio.ensure_future(self.lab.visit(body, browser=browser))
         return flight
 
-    async def _land(self, flight: Flight, *, waited: bool) -> None:
-        """Await the answer to a request and compare it."""
+    async def _land(self, flight: Flight, *, waited: bool, raced: bool = False) -> None:
+        """Await the answer to a request and compare it; see `_check`."""
         assert flight.task is not None
         response = await flight.task
         block, work = flight.block, flight.work
@@ -256,7 +273,7 @@ class SessionMachine(RuleBasedStateMachine):
                 status, fate = 200, work.touch()
         else:
             status, fate = block.mark(work)
-        self._check(response, status, flight.sent, fate, work)
+        self._check(response, status, flight.sent, fate, work, raced=raced)
         if status == 200:
             assert response.json() == shown
 
@@ -375,9 +392,9 @@ class SessionMachine(RuleBasedStateMachine):
                 await held.over.wait()
         else:
             held.pause.resume.set()
-            await self._land(held, waited=False)
-        for flight in queue:
-            await self._land(flight, waited=True)
+            await self._land(held, waited=False, raced=bool(queue))
+        for number, flight in enumerate(queue, 1):
+            await self._land(flight, waited=True, raced=number < len(queue))
 
     def log_in(self, client: int, user: str) -> None:
         self.act(client, Block((Login(user, keep=True), Put("a", self.model.number()))))
@@ -560,8 +577,13 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest, kind: str) -> Iterator[Stage]:
+def stage(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
     """The stores of one kind, on real servers."""
+    # What an added interface misses on a busy machine the next write heals; after the last is none.
+    for module in (fan_out, others):
+        monkeypatch.setattr(module, "OTHER_SECONDS", PATIENCE)
     redis_url, database_url = "redis://127.0.0.1:1", ""
     if kind in ("redis", "fan-out"):
         redis_url = request.getfixturevalue("redis_url")
@@ -662,9 +684,10 @@ def test_use_prolongs_nothing_that_ended(stage: Stage, monkeypatch: pytest.Monke
     monkeypatch.setenv("SANIC_AUTO_EXTEND", "false")
     machine = type("Machine", (SessionMachine,), {"stage": stage})()
     try:
-        machine.begin(USERS[0], alone=True)
-        machine.wait(7)
-        machine.race(0, Block((Put("a", 21),), end="caught"), ["log_out"], cancel=False)
-        machine.peek(0)
+        for rival in ("log_out", Block((Rotate(),), "unlocked"), Block((Put("b", 22),))):
+            machine.begin(USERS[0], alone=True)
+            machine.wait(7)
+            machine.race(0, Block((Put("a", 21),), end="caught"), [rival], cancel=False)
+            machine.peek(0)
     finally:
         machine.teardown()
