@@ -29,6 +29,8 @@ LOCAL_PASS = 8
 HELD_TOO_LONG = 0.25
 # A lease that was asked for by a call that was cut off may be granted after it has been returned.
 _RETURN_AGAIN = 0.5
+# While a store is away there is a lease for each request that it has failed.
+_MOST_UNDER_WAY = 1000
 _OWN_TASK = (
     "another task of this request holds the session: a block must not wait for tasks that want "
     "one of their own"
@@ -241,17 +243,37 @@ class SessionLocker(SessionReader):
             self._runtime.background.spawn(self._return(lease))
 
     async def _return(self, lease: Lease) -> None:
-        """Give a lease back; if the store does not listen, the lease ends by itself."""
-        with suppress(SessionStoreError):
-            settings = self._runtime.settings
-            budget = Budget(settings.store_timeout)
-            await self._store.release(settings.name, lease.sid, lease.token, budget)
+        """Give a lease back; if the store does not listen, in the background, once it does."""
+        background = self._runtime.background
+        if not await self._is_returned(lease) and len(background) < _MOST_UNDER_WAY:
+            background.spawn(self._return_later(lease))
+
+    async def _return_later(self, lease: Lease) -> None:
+        """Give a lease back when the store is there again, or let it end by itself.
+
+        Who failed with the store comes back with it, and is not to wait for their own lease.
+        """
+        end = time.monotonic() + self._runtime.settings.lease
+        while time.monotonic() < end:
+            await asyncio.sleep(_RETURN_AGAIN)
+            if await self._is_returned(lease):
+                return
 
     async def _return_for_sure(self, lease: Lease) -> None:
         """Give a lease back that was perhaps granted; once more for a grant that came late."""
-        await self._return(lease)
+        await self._is_returned(lease)
         await asyncio.sleep(_RETURN_AGAIN)
         await self._return(lease)
+
+    async def _is_returned(self, lease: Lease) -> bool:
+        """Give a lease back; say whether the store has taken it."""
+        settings = self._runtime.settings
+        budget = Budget(settings.store_timeout)
+        try:
+            await self._store.release(settings.name, lease.sid, lease.token, budget)
+        except SessionStoreError:
+            return False
+        return True
 
     # Out again.
 

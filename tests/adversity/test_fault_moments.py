@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fault_lab import (
+    RECOVERY,
     SLACK,
     check_log,
     check_refusal,
@@ -204,6 +205,18 @@ async def test_a_first_write_in_the_dark(site: Site) -> None:
 
         check_refusal(response, {})
         assert lab.browser.cookies == {}
+
+
+@pytest.mark.parametrize("fault", [refused, black_hole])
+@pytest.mark.parametrize("work", [at_the_save, at_the_roll_back])
+async def test_a_lease_goes_back_when_the_store_does(site: Site, work: Any, fault: Any) -> None:
+    """Whose block failed with the store does not wait for its own lease when the store is back."""
+    lives_long: dict[str, Any] = {"lease": 60.0, "lock_timeout": 60.0}
+    async with lab_on(site, hangs=fault is black_hole, **lives_long) as lab:
+        await struck(lab, site, work, fault)
+
+        assert await recovered(lab) < RECOVERY + SLACK
+        await is_quiet(lab, site)
 
 
 async def test_away_during_a_hold(site: Site) -> None:
