@@ -33,6 +33,7 @@ class Options:
         if unknown:
             raise SessionConfigError(unknown_option(unknown[0], known))
         self._given, self._config, self._prefix, self._known = given, config, prefix, known
+        self._read = dict(config)
 
     def misspelt(self, others: Collection[str]) -> list[str]:
         """Return a sentence for each key of `app.config` that looks like an option and is none.
@@ -49,6 +50,23 @@ class Options:
                 if meant is not None:
                     found.append(f"app.config.{key} is no option, meant is {self._key(meant)}")
         return found
+
+    def late(self, given: Collection[str]) -> list[str]:
+        """Return a sentence for each option that came into `app.config` when all had been read.
+
+        Args:
+            given: What was given as keywords, which win in any case.
+        """
+        keys = [self._key(name) for name in sorted(self._known.difference(given))]
+        late = [
+            key
+            for key in keys
+            if key in self._config
+            and (key not in self._read or self._config[key] != self._read[key])
+        ]
+        return [
+            f"app.config.{key} came too late: set it before the session is attached" for key in late
+        ]
 
     def has(self, name: str) -> bool:
         """Say whether the option was given anywhere."""

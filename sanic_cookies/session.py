@@ -345,7 +345,7 @@ class Session:
         sessions = () if self._app is None else Wiring.of(self._app).sessions
         others = [other.name for other in sessions if other is not self]
         short = cut_short(self._options, self.settings.policy)
-        return [*short, *self._options.misspelt(others)]
+        return [*short, *self._options.misspelt(others), *self._options.late(self._given)]
 
     async def drain(self, timeout: float) -> None:
         """Wait for commits that are under way, `timeout` seconds at most."""

@@ -81,6 +81,34 @@ async def test_a_key_of_the_config_that_nobody_reads(
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "is_late"),
+    [
+        ("AUTH_SESSION_CSRF", "token", True),
+        ("AUTH_SESSION_SAMESITE", "Strict", True),  # another one than was read
+        ("AUTH_SESSION_SAMESITE", "Lax", False),  # the same
+        ("AUTH_SESSION_LOGIN_URL", "/other", False),  # the keyword wins in any case
+        ("AUTH_SESSION_STORE", 1, False),
+        ("SESSION_EXPIRY", 60, False),  # nobody's
+    ],
+)
+async def test_a_key_of_the_config_that_comes_too_late(
+    key: str, value: Any, is_late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is set when the session has read its options is warned of at the start."""
+    app = make_app(AUTH_SESSION_SAMESITE="Lax")
+    AuthSession(app, login_url="/login")
+    app.config[key] = value
+    async with serve(app):
+        told = [line for line in caplog.messages if "app.config." in line]
+
+    assert told == (
+        [f"auth_session: app.config.{key} came too late: set it before the session is attached"]
+        if is_late
+        else []
+    )
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "is_warned"),
     [
         (AuthSession, {"expiry": timedelta(days=7)}, True),
