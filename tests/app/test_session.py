@@ -396,6 +396,7 @@ async def test_is_locked_sees_this_request_and_others() -> None:
         await inside.wait()
 
         assert await lab.do(onlooker) is True
+        assert await lab.do(onlooker, browser=await lab.open_browser()) is False
         go.set()
         assert await held == [False, True, False]
         assert await lab.do(onlooker) is False
