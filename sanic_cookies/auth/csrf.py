@@ -120,6 +120,14 @@ def require_known(app: Sanic[Any, Any], sessions: Iterable[Attached]) -> None:
             )
 
 
+def unheard(app: Sanic[Any, Any], sessions: Iterable[Attached]) -> list[str]:
+    """Return a sentence if routes ask for a guard, `ctx_csrf`, and no session has one."""
+    if any(isinstance(check, CsrfGuard) for each in sessions for check in each.checks):
+        return []
+    asking = [each.name for each in app.router.routes if getattr(each.ctx, "csrf", None)]
+    return [f"ctx_csrf= of the route {asking[0]!r} guards nothing without csrf="] if asking else []
+
+
 def _demand(route: Any, name: str) -> bool | None:
     """Return what a route says of the guard of the session `name`; None for nothing."""
     said = getattr(route.ctx, "csrf", None)

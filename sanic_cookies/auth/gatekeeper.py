@@ -11,7 +11,7 @@ from sanic.request import Request
 from ..errors import SessionConfigError
 from ..options import Options, Seconds
 from ..wiring import PRIORITY, Wiring
-from .csrf import require_known
+from .csrf import require_known, unheard
 from .freshness import FreshLogins
 from .guards import FRESH, Check, NoAuthHandler, Rule, fresh_guard, guard
 from .protect import Protection, Target, before_handshake, require_guarded
@@ -43,6 +43,15 @@ class Gatekeeper(FreshLogins):
         if app.state.is_started:  # in a listener of the app: the routes are there
             require_guarded(app)
             app.register_listener(_require_known, "after_server_start")
+
+    def warnings(self) -> list[str]:
+        """Return what the operator should know about the set-up."""
+        found = super().warnings()
+        if self._app is not None:
+            found += unheard(self._app, Wiring.of(self._app).sessions)
+            for check in self.checks:
+                found += check.idle_on(self._app) if isinstance(check, Protection) else []
+        return found
 
     def login_required(
         self,

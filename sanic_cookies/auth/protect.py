@@ -88,6 +88,17 @@ class Protection:
             known = self._known[id(route)] = (route, _belongs(route, own, request.app))
         return known[1]
 
+    def idle_on(self, app: Sanic[Any, Any]) -> list[str]:
+        """Return a sentence if none of an app's routes is of the blueprints that are guarded."""
+        if isinstance(self._target, Sanic):
+            return []
+        given = list(_blueprints(self._target))
+        own = _with_copies(given, app)
+        if any(_belongs(route, own, app) for route in app.router.routes):
+            return []
+        names = ", ".join(each.name for each in given)
+        return [f"protect() guards nothing: the app has no route of the blueprint {names or '-'}"]
+
 
 async def before_handshake(gate: Gate, request: Request) -> Any:
     """Have the guards of a websocket handler decide while the answer can still be an HTTP status.

@@ -436,6 +436,27 @@ def test_what_cannot_be_protected() -> None:
             session.protect(target)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("is_there", "what"), [(True, "blueprint"), (False, "blueprint"), (False, "group")]
+)
+async def test_a_blueprint_that_the_app_does_not_have(
+    is_there: bool, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who guards another blueprint than the one that is served is told at the start."""
+    app, served, other = make_app(), Blueprint("admin"), Blueprint("admin")
+    served.add_route(lambda request: text(""), "/admin", name="index")
+    app.blueprint(served)
+    guarded = served if is_there else other
+    target = guarded if what == "blueprint" else Blueprint.group(guarded)
+    AuthSession(app).protect(target)
+    async with serve(app) as url, Browser(url) as browser:
+        told = [line for line in caplog.messages if "protect()" in line]
+        assert (await browser.get("/admin")).status_code == (401 if is_there else 200)
+
+    nothing = "auth_session: protect() guards nothing: the app has no route of the blueprint admin"
+    assert told == ([] if is_there else [nothing])
+
+
 def test_public_goes_on_something_that_is_called() -> None:
     """With parentheses, or on a name, it fails where it is written."""
     with pytest.raises(SessionConfigError):

@@ -615,17 +615,23 @@ async def test_a_session_without_the_option_guards_nothing() -> None:
             pass  # pragma: no cover
 
 
-async def test_a_route_may_name_a_session_where_none_has_a_guard() -> None:
-    """Tests that do without `csrf=` need not change the routes."""
+@pytest.mark.parametrize("demand", ["auth_session", True, False])
+async def test_a_route_may_ask_where_no_session_has_a_guard(
+    demand: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tests that do without `csrf=` need not change the routes; who forgot it is told."""
     app = make_app()
     AuthSession(app)
 
-    @app.post("/", ctx_csrf="auth_session")
+    @app.post("/", ctx_csrf=demand)
     async def act(request: Request) -> Any:
         return json(None)
 
     async with serve(app) as url, Browser(url) as browser:
         assert (await browser.post("/")).status_code == 200
+    told = [line for line in caplog.messages if "ctx_csrf" in line]
+    text = f"auth_session: ctx_csrf= of the route '{app.name}.act' guards nothing without csrf="
+    assert told == ([text] if demand else [])
 
 
 @pytest.mark.parametrize("name", ["late", "later"])
