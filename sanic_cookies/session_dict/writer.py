@@ -150,10 +150,7 @@ class SessionWriter(SessionPlanner):
         """Count on nothing after a write of which nobody knows whether it has been made."""
         if plan.login:
             self._disown(draft, error)
-        if self._lease is not None:
-            # The lease at least is not to linger.
-            self._runtime.background.spawn(self._return(self._lease))
-            self._bequeath_nothing()
+        self._bequeath_nothing()
         if self._hold is not None:
             self._hold.lost = True  # nothing more is written by a block that does not know
 

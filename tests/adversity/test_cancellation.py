@@ -779,3 +779,20 @@ async def test_who_has_saved_hands_on_nothing_that_changed_since(interface: Inte
         sess.rotate()
 
     assert await asyncio.wait_for(waiting, 30) == {}
+
+
+async def test_who_does_not_know_what_is_stored_writes_no_more(interface: Interface) -> None:
+    """A block whose `save()` had no answer is refused at its end, and told so."""
+    store = Faulty(interface)
+    session = bare_session(store)
+    cookie = await begin(session, n=0)
+
+    with pytest.raises(SessionLockLost):
+        async with request_with(session, cookie) as sess:
+            sess["a"] = 1
+            store.lose_reply("commit")
+            with pytest.raises(SessionStoreError):
+                await sess.save()
+            sess["b"] = 1
+
+    assert dict(await request_with(session, cookie).peek()) == {"n": 0, "a": 1}

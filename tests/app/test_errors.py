@@ -147,6 +147,30 @@ async def test_a_cookie_that_opens_nothing_waits_for_none_of_its_kind(known: boo
         assert [(await each).status_code for each in (first, owner)] == [200, 200]
 
 
+async def test_a_wrong_secret_waits_for_no_block() -> None:
+    """Who knows no more than a public sid is anonymous at once, and stands in nobody's way."""
+    inside, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(sess: SessionDict) -> None:
+        async with sess:
+            inside.set()
+            await go.wait()
+
+    async with Lab(max_waiters=1, lock_timeout=60) as lab:
+        await lab.put(n=0)
+        held = asyncio.create_task(lab.do(hold))
+        await inside.wait()
+        stranger = await lab.open_browser()
+        sid = lab.browser.cookies["session"].partition(".")[0]
+        for _ in range(2):
+            stranger.cookies["session"] = f"{sid}.{Token.generate().secret}"
+            async with asyncio.timeout(20):
+                await lab.do(count, folder="/lazy/", browser=stranger)
+        assert await lab.stored(stranger) == {"n": 1}
+        go.set()
+        await held
+
+
 async def test_max_hold(shared_master: Any) -> None:
     """A hold that outlasts `max_hold` is lost: others get in, and the late write is refused."""
     async with Lab(shared_master, max_hold=1.5, lease=1.5) as lab:

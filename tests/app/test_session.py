@@ -16,6 +16,7 @@ from sanic_cookies import (
     InMemory,
     Session,
     SessionDict,
+    SessionInterrupted,
     SessionLockTimeout,
     SessionNotLoaded,
     SessionStoreError,
@@ -663,6 +664,26 @@ async def test_a_destroyed_session_is_gone(master: Any, way: str, locked: bool) 
         assert lab.browser.cookies == {}
         async with copy:
             assert await lab.stored(copy) == {}
+
+
+async def test_a_session_that_ends_under_a_block_is_none_any_more(shared_master: Any) -> None:
+    """Behind a `SessionInterrupted` its request sees no session, and its browser keeps none."""
+
+    async def body(sess: SessionDict) -> list[Any]:
+        with pytest.raises(SessionInterrupted):
+            async with sess:
+                sess.rotate()
+                await sess.save()
+                await lab.session.master_interface.delete("session", sess.sid or "")
+                sess["n"] = 2
+        return [dict(await sess.peek()), sess.sid]
+
+    async with Lab(shared_master) as lab:
+        await lab.put(n=1)
+        response = await lab.visit(body)
+        assert response.json() == [{}, None]
+        assert all("Max-Age=0" in line for line in set_cookies(response))
+        assert lab.session.stats()["interrupted"] == 1
 
 
 @pytest.mark.parametrize("folder", ["/", "/lazy/"])
