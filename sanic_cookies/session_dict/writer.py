@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .. import content as contents
 from ..errors import (
     ResponseStarted,
     SessionError,
@@ -83,11 +84,17 @@ class SessionWriter(SessionPlanner):
         welcome(self._runtime, admission, draft.user_key, self._exchange.label)
         return admission.outcome is SAVED
 
-    def _disown(self, draft: Draft, error: SessionError) -> None:
-        """Have no session that nobody has the token of, if this write was made after all."""
+    def _disown(self, draft: Draft, error: SessionError, former: Record | None = None) -> None:
+        """Have no session that nobody has the token of, if this write was made after all.
+
+        Args:
+            draft: The write.
+            error: What it ended with.
+            former: What the session was before, to be gone back to; None to end it.
+        """
         # A store that is taken as down was not asked at all, and one that has refused has answered.
         if error.__cause__ is not None and not self._in_cookie:
-            disown_later(self._runtime, self._store, draft)
+            disown_later(self._runtime, self._store, draft, former)
 
     def _limit(self, draft: Draft) -> Limit | None:
         """Return the limit of a login's user, who has to be listed for that."""
@@ -148,11 +155,21 @@ class SessionWriter(SessionPlanner):
 
     def _left_unknown(self, plan: Plan, draft: Draft, error: SessionError) -> None:
         """Count on nothing after a write of which nobody knows whether it has been made."""
-        if plan.login:
-            self._disown(draft, error)
+        if draft.rotated:
+            self._disown(draft, error, self._record if self._may_go_back(plan) else None)
         self._bequeath_nothing()
         if self._hold is not None:
             self._hold.lost = True  # nothing more is written by a block that does not know
+
+    def _may_go_back(self, plan: Plan) -> bool:
+        """Say whether what was replaced by a plan, of which nobody has the token, may come back.
+
+        No other user is to be in it than before, and nobody who was to be out of it.
+        """
+        codec = self._runtime.settings.codec
+        former = contents.unpack(codec, self._payload).identity
+        here = contents.unpack(codec, plan.payload or b"").identity
+        return not plan.login and (former is None) == (here is None)
 
     def _refused(self, outcome: Outcome) -> SessionError:
         """Return what the block ends with whose write the store has refused."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from sanic import Request, json
 
@@ -15,7 +16,9 @@ from faults import Site, black_hole, refused
 from harness import set_cookies
 from lab import Lab
 from sanic_cookies import AuthSession
+from sanic_cookies.interfaces.base import SupportsLease
 from sanic_cookies.testing import Faulty
+from sanic_cookies.token import Credential
 
 
 @pytest.fixture
@@ -115,6 +118,89 @@ async def test_a_login_after_the_answer_takes_no_place(
         assert await lab.auth.sessions_of("ann") == []
         await lab.login("ann")
         assert await lab.user() == "ann"
+
+
+async def rotate(lab: AuthLab) -> httpx.Response:
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["n"] = 2
+            sess.rotate()
+
+    return await lab.visit(body)
+
+
+async def confirm(lab: AuthLab) -> httpx.Response:
+    async def body(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess["n"] = 2
+            await lab.auth.confirm_login(request)
+
+    return await lab.visit(body)
+
+
+async def is_current(lab: AuthLab) -> bool:
+    """Say whether the browser's cookie is the session's own, and not one in its grace."""
+    credential = Credential.parse(lab.browser.cookies[lab.cookie])
+    assert credential is not None
+    record = await lab.auth.master_interface.fetch(lab.auth.name, credential.sid)
+    return record is not None and record.secret_hash == credential.secret_hash
+
+
+@pytest.mark.parametrize("gain", [rotate, confirm])
+async def test_a_token_that_nobody_was_given_is_taken_back(shared_master: Any, gain: Any) -> None:
+    """Whoever was told that it failed goes on with their cookie, and has gained nothing."""
+    faulty = Faulty(shared_master)
+    async with AuthLab(faulty) as lab:
+        await lab.login("ann")
+        await lab.write(n=1)
+        cookies = dict(lab.browser.cookies)
+        faulty.lose_reply("commit" if isinstance(shared_master, SupportsLease) else "save")
+        check_refusal(await gain(lab), cookies)
+        assert not await is_current(lab)
+        await lab.auth.runtime.background.drain(30)
+
+        assert await is_current(lab)
+        assert await lab.data() == {"current_user": "ann", "n": 1}
+        assert len(await lab.auth.sessions_of("ann")) == 1
+        assert (await lab.write(n=3)).status_code == 200
+        assert lab.browser.cookies == cookies
+
+
+async def test_a_user_who_was_taken_out_is_not_put_back(shared_master: Any) -> None:
+    """A session that was made nobody's, as a logout may, is not anybody's again: it ends."""
+
+    async def empty(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            sess.reset()
+            sess["theme"] = "dark"
+
+    faulty = Faulty(shared_master)
+    async with AuthLab(faulty) as lab:
+        await lab.login("ann")
+        cookies = dict(lab.browser.cookies)
+        faulty.lose_reply("commit" if isinstance(shared_master, SupportsLease) else "save")
+        check_refusal(await lab.visit(empty), cookies)
+        await lab.auth.runtime.background.drain(30)
+
+        assert await lab.user() is None
+        assert await shared_master.fetch(lab.auth.name, lab.sid()) is None
+
+
+async def test_a_renewed_token_that_nobody_was_given_is_taken_back(shared_master: Any) -> None:
+    """The cookie stays good, and what others have written with it meanwhile stays."""
+    faulty = Faulty(shared_master)
+    async with AuthLab(faulty, renew_every=0.05) as lab:
+        await lab.login("ann")
+        await asyncio.sleep(0.06)
+        cookies = dict(lab.browser.cookies)
+        faulty.lose_reply("commit" if isinstance(shared_master, SupportsLease) else "save")
+        check_refusal(await lab.write(n=1), cookies)
+        assert (await lab.write(m=2)).status_code == 200
+        assert not await is_current(lab)
+        await lab.auth.runtime.background.drain(30)
+
+        assert await is_current(lab)
+        assert await lab.data() == {"current_user": "ann", "n": 1, "m": 2}
 
 
 async def test_a_login_that_was_not_made_ends_nothing(shared_master: Any) -> None:
