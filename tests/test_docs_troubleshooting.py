@@ -76,6 +76,17 @@ async def in_another_process(_: Any) -> None:
         assert (await browser.get("/count")).json() == 1
 
 
+async def at_another_port(_: Any) -> None:
+    for options, last in (({}, 1), ({"cookie_name": "other"}, 2)):
+        async with (
+            serve(an_app(count)) as one,
+            serve(an_app(count, **options)) as other,
+            httpx.AsyncClient() as client,  # its jar knows no ports, as a browser's
+        ):
+            found = [(await client.get(f"{url}/count")).json() for url in (one, other, one)]
+        assert found == [1, 1, last], options
+
+
 async def after_a_login(_: Any) -> None:
     for options, left in (({}, {}), ({"reset_session": False}, {"n": 1})):
         app = make_app()
@@ -316,6 +327,7 @@ SHOWN: dict[str, Callable[..., Awaitable[None]]] = {
     "with `curl`, or with Sanic's `test_client`": without_a_jar,
     "over `http://` from another machine, or with Sanic's `asgi_client`": over_http,
     "after a restart, or on another worker": in_another_process,
+    "while another app runs at another port of `localhost`": at_another_port,
     "after a login": after_a_login,
     "with `two cookies of the session's name` in the log": with_two_cookies,
     "for what a handler changed in `peek()`": changed_in_a_view,
