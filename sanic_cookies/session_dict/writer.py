@@ -202,7 +202,7 @@ class SessionWriter(SessionPlanner):
         """Return a draft with everything in it: the others may have missed earlier ones."""
         record = self._record
         if draft.rotated or record is None:
-            return replace(draft, payload=payload, renew=True)
+            return replace(draft, payload=payload)
         grace = record.previous_until - record.now - (time.monotonic() - self._read_at)
         return replace(
             draft,
@@ -231,7 +231,6 @@ class SessionWriter(SessionPlanner):
             payload=plan.payload,
             ttl=plan.span.ttl,
             lifetime=plan.span.lifetime,
-            age=plan.age,
             user_key=plan.user_key,
         )
 

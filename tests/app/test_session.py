@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sanic import Request, json, text
 
 from auth_lab import Clock
@@ -22,6 +24,7 @@ from sanic_cookies import (
     SessionStoreError,
 )
 from sanic_cookies.session_dict.state import SessionState
+from sanic_cookies.testing import Faulty
 
 
 class Watched(InMemory):
@@ -42,6 +45,39 @@ class Watched(InMemory):
     async def save(self, draft: Any) -> Any:
         self.writes += 1
         return await super().save(draft)
+
+
+async def put_n(sess: SessionDict) -> None:
+    async with sess:
+        sess["n"] = 1 + sess["n"]
+
+
+async def rotate_it(sess: SessionDict) -> None:
+    async with sess:
+        sess.rotate()
+
+
+async def live_short(sess: SessionDict) -> None:
+    async with sess:
+        sess.set_expiry(timedelta(seconds=500))
+
+
+async def whole(interface: InMemory, sid: str) -> dict[str, Any]:
+    """Return what an interface has of a session, with times from now on, and not its own past."""
+    record = await interface.fetch("session", sid)
+    assert record is not None
+    ends = {"expires_at", "deadline", "previous_until"}
+    return {
+        # Roughly: what is left of a grace is counted by this machine's clock, which goes on.
+        name: round(max(value - record.now, 0.0) / 8) if name in ends else value
+        for name, value in structs.asdict(record).items()
+        if name not in ("now", "created_at", "last_seen", "rotated_at")
+    }
+
+
+async def live_as_ever(sess: SessionDict) -> None:
+    async with sess:
+        sess.set_expiry(None)
 
 
 # The block.
@@ -745,6 +781,35 @@ async def test_a_store_that_has_no_room_for_a_session_fails() -> None:
         with pytest.raises(SessionStoreError):
             await lab.put(n=1)
         assert lab.browser.cookies == {}
+
+
+# What others keep.
+
+
+@pytest.mark.parametrize("before", [put_n, rotate_it, live_short])
+@pytest.mark.parametrize("last", [put_n, rotate_it, live_as_ever])
+@pytest.mark.parametrize("renewed", [False, True], ids=["", "renewed"])
+async def test_an_interface_that_has_missed_a_write_is_whole_after_the_next(
+    before: Any, last: Any, renewed: bool
+) -> None:
+    """Whatever a write changes, an added interface has the session of the master after it."""
+    clock = Clock()
+    master, other = (InMemory(clock=clock.monotonic) for _ in range(2))
+    faulty = Faulty(other)
+    lab = Lab(master, clock=clock.epoch, renew_every=60, absolute_timeout=1000)
+    lab.session.add_interface(faulty)
+    async with lab:
+        await lab.put(n=0)
+        clock.now += 61 if renewed else 1
+        for operation in ("save", "touch"):
+            faulty.fail(operation, times=None)
+        await lab.do(before)
+        clock.now += 1
+        faulty.heal()
+        await lab.do(last)
+
+        sid = _sid(lab.browser)
+        assert await whole(other, sid) == await whole(master, sid)
 
 
 # What can be asked.
