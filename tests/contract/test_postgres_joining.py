@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from sanic_cookies.interfaces import AsyncPG
 from sanic_cookies.interfaces.postgres import joining
@@ -214,10 +215,10 @@ async def test_few_statements_for_many(database_url: str, name: str) -> None:
 
     async with postgres(database_url, name, init=watch, statement_cache_size=0) as interface:
         drafts = [new_draft() for _ in range(60)]
-        for draft in drafts:
-            await interface.create(draft)
         claims = [new_claim(draft) for draft in drafts]
+        await interface.open()
         queries.clear()
+        await asyncio.gather(*map(interface.create, drafts))
         await asyncio.gather(*(interface.fetch(draft.name, draft.sid) for draft in drafts))
         await asyncio.gather(
             *(
@@ -237,7 +238,33 @@ async def test_few_statements_for_many(database_url: str, name: str) -> None:
 
         steps = interface._joiner.steps.values()
         assert set(queries) <= {text for step in steps for text in (step.plain, step.joined)}
-        assert len(queries) <= 15
+        assert len(queries) <= 18
+
+
+@pytest.mark.usefixtures("joined_only")
+async def test_new_and_repeated_among_others(interface: AsyncPG, database: Connection) -> None:
+    """Sessions that begin together have each its own; one that is there, or was, its own answer."""
+    new = [
+        new_draft(payload=payload or b"", user_key=text, version=7, age=60.0, lifetime=5000.0)
+        for text, payload in product(TEXTS, PAYLOADS)
+    ]
+    there, expired = new_draft(), new_draft(ttl=0.0)
+    other = replace(there, secret_hash=HASH)
+    for draft in (there, expired):
+        await interface.create(draft)
+    again = replace(expired, ttl=60.0)
+    made = await asyncio.gather(*map(interface.create, [*new[:40], there, other, again, *new[40:]]))
+
+    assert made == [True] * 41 + [False] + [True] * (len(new) - 39)
+    for draft in (*new, there, again):
+        record = await interface.fetch(draft.name, draft.sid)
+        assert record is not None
+        assert (record.secret_hash, record.payload) == (draft.secret_hash, draft.payload)
+        assert (record.version, record.user_key) == (draft.version, draft.user_key)
+        assert round(record.now - record.created_at, -1) == draft.age
+        lifetime = None if record.deadline is None else round(record.deadline - record.now, -1)
+        assert lifetime == draft.lifetime
+        assert round(record.expires_at - record.now, -1) == round(draft.ttl, -1)
 
 
 async def test_one_session_has_one_holder(interface: AsyncPG) -> None:
@@ -292,20 +319,25 @@ async def test_no_step_waits_for_another(
         ("commit", {"user_key": "\0"}),
         ("commit", {"version": 2**70}),
         ("commit", {"rotated": True, "grace": float("nan")}),
+        ("create", {"ttl": float("nan")}),
+        ("create", {"user_key": "\0"}),
     ],
 )
 async def test_bad_request_fails_alone(interface: AsyncPG, step: str, bad: dict[str, Any]) -> None:
     """A request that the server, or the driver, refuses does nothing to those that came with it."""
     drafts = [new_draft() for _ in range(12)]
     claims = [new_claim(draft) for draft in drafts]
-    for draft in drafts:
-        await interface.create(draft)
+    if step != "create":
+        for draft in drafts:
+            await interface.create(draft)
     if step == "commit":
         for draft, claim in zip(drafts, claims, strict=True):
             await interface.acquire(draft.name, draft.sid, claim)
 
     async def ask(number: int) -> Any:
         draft, changes = drafts[number], bad if number == 5 else {}
+        if step == "create":
+            return await interface.create(replace(draft, **changes))
         if step == "acquire":
             return await interface.acquire(draft.name, draft.sid, new_claim(draft, **changes))
         written = following(draft, **changes)
@@ -315,7 +347,7 @@ async def test_bad_request_fails_alone(interface: AsyncPG, step: str, bad: dict[
 
     assert isinstance(answers.pop(5), Exception)
     for answer in answers:
-        assert answer is Outcome.SAVED or (isinstance(answer, Granted) and answer.held)
+        assert answer in (True, Outcome.SAVED) or (isinstance(answer, Granted) and answer.held)
 
 
 TEXTS = ["", "null", '"', "\\", "[1,2]", "\\u0000", "a\nb\x1f\x01", "ключ \N{GRINNING FACE}", None]
@@ -399,7 +431,7 @@ async def test_expired_and_unknown_among_others(interface: AsyncPG) -> None:
     assert not answer.held
 
 
-@pytest.mark.parametrize("step", STATEMENTS)
+@pytest.mark.parametrize("step", [*STATEMENTS, "create"])
 async def test_plans_keep_to_the_primary_key(
     interface: AsyncPG, database: Connection, name: str, step: str
 ) -> None:

@@ -6,14 +6,12 @@ where it can, and nobody waits for that alone), so a transaction pooler may stan
 are the server's own. The indexed expiry moves only when a session is renewed, so most writes are
 HOT updates.
 
-The steps that every request takes (fetch, acquire, commit, release), and ends, of which one user
-may have many, are joined: see `joining`.
+What requests do in crowds (begin, read, lock, write and end sessions) is joined: see `joining`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -114,9 +112,9 @@ class AsyncPG(PostgresTable):
 
     async def create(self, draft: Draft) -> bool:
         """See `Interface.create`."""
-        return await self._create(
-            draft, lambda statement, *args: self._pool.ask("fetchrow", statement, args)
-        )
+        if await self._joiner.ask("create", creation(draft)) is not None:
+            return True
+        return _is_there(draft, await self._joiner.ask("fetch", (draft.name, draft.sid)))
 
     async def save(self, draft: Draft) -> Outcome:
         """See `Interface.save`."""
@@ -218,15 +216,16 @@ class AsyncPG(PostgresTable):
         self, connection: Any, draft: Draft, token: str | None, seconds: float
     ) -> Outcome:
         if draft.version == 1:
-            made = await self._create(draft, connection.fetchrow)
+            made = await connection.fetchrow(self._sql["create"], *creation(draft)) is not None
+            if not made:
+                row = await connection.fetchrow(self._sql["fetch"], draft.name, draft.sid)
+                made = _is_there(draft, row)
             return Outcome.SAVED if made else Outcome.STALE
         arguments = commitment(draft, token, False, seconds)
         row = await connection.fetchrow(self._sql["commit"], *arguments)
         return _OUTCOMES[row[0]]
 
-    async def _create(self, draft: Draft, fetchrow: Callable[..., Awaitable[Any]]) -> bool:
-        if await fetchrow(self._sql["create"], *creation(draft)) is not None:
-            return True
-        # Taken; perhaps by this very draft, when the reply to the first try was lost.
-        present = await fetchrow(self._sql["fetch"], draft.name, draft.sid)
-        return present is not None and bool(present["secret_hash"] == draft.secret_hash)
+
+def _is_there(draft: Draft, row: Any) -> bool:
+    """Say whether a sid is taken by this very draft: the reply to the first try was lost."""
+    return row is not None and bool(row["secret_hash"] == draft.secret_hash)

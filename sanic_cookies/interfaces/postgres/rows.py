@@ -69,25 +69,41 @@ def _packed_claims(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes]:
     return (_encode(asked),)
 
 
+def _packed_creations(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes, bytes]:
+    rows: list[tuple[Any, ...]] = []
+    payloads, seconds = [args[4] for args in asked], 0.0
+    for args, place in zip(asked, _places(payloads), strict=True):
+        ttl, lifetime, age, _ = args[5:]
+        seconds += ttl + age + (lifetime or 0.0)
+        rows.append((*args[:4], *place, *args[5:]))
+    _require_finite(seconds)
+    return _encode(rows), b"".join(payloads)
+
+
 def _packed_commitments(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes, bytes]:
     rows: list[tuple[Any, ...]] = []
-    payloads: list[bytes] = []
-    start, seconds = 1, 0.0
-    for args in asked:
-        name, sid, version, payload, *rest = args[:11]
+    payloads, seconds = [args[3] for args in asked], 0.0
+    for args, place in zip(asked, _places(payloads), strict=True):
+        name, sid, version, _, *rest = args[:11]
         ttl, _, lifetime, _, _, _, lease = rest
         seconds += ttl + lease + (lifetime or 0.0)
         secret, rotated, former, grace, reads = args[11:]
         if rotated:
             seconds += grace
             rest += secret, former, grace, reads
-        size = None if payload is None else len(payload)
-        rows.append((name, sid, version, start, size, *rest))
-        if size:
-            payloads.append(payload)
-            start += size
+        rows.append((name, sid, version, *place, *rest))
     _require_finite(seconds)
-    return _encode(rows), b"".join(payloads)
+    return _encode(rows), b"".join(filter(None, payloads))
+
+
+def _places(payloads: Sequence[bytes | None]) -> list[tuple[int, int | None]]:
+    """Return where each payload begins when they stand in a row, counted from 1, and its length."""
+    places: list[tuple[int, int | None]] = []
+    start = 1
+    for payload in payloads:
+        places.append((start, None if payload is None else len(payload)))
+        start += len(payload or b"")
+    return places
 
 
 def _require_finite(seconds: float) -> None:
@@ -100,6 +116,7 @@ def _require_finite(seconds: float) -> None:
 PACKED = {
     "fetch": _packed,
     "acquire": _packed_claims,
+    "create": _packed_creations,
     "commit": _packed_commitments,
     "release": _packed,
     "delete": _packed,
