@@ -796,3 +796,31 @@ async def test_who_does_not_know_what_is_stored_writes_no_more(interface: Interf
             sess["b"] = 1
 
     assert dict(await request_with(session, cookie).peek()) == {"n": 0, "a": 1}
+
+
+async def test_who_waits_for_another_process_is_counted_and_asks_seldom(
+    interface: Interface,
+) -> None:
+    """A block that another process keeps waiting is one wait, and does not ask again and again."""
+    store = Faulty(interface)
+    session, elsewhere = bare_session(store), bare_session(interface)
+    cookie = await begin(session, n=0)
+
+    async def count() -> None:
+        async with request_with(session, cookie) as sess:
+            sess["n"] += 1
+
+    await count()
+    assert session.stats()["lock_waits"] == 0
+    asked = store.calls["acquire"]
+    async with request_with(elsewhere, cookie) as sess:
+        waiting = asyncio.create_task(count())
+        await until(lambda: store.calls["turn"] > 0)
+        sess["n"] += 1
+        await sess.save()
+        await step(100)
+    await asyncio.wait_for(waiting, 30)
+
+    assert session.stats()["lock_waits"] == 1
+    assert store.calls["acquire"] <= asked + 3
+    assert dict(await request_with(session, cookie).peek()) == {"n": 3}

@@ -15,6 +15,7 @@ from auth_lab import Clock
 from harness import Browser, make_app, serve, set_cookies
 from lab import Failed, Lab, failing_block, until
 from sanic_cookies import (
+    InCookieEncrypted,
     InMemory,
     Session,
     SessionDict,
@@ -230,6 +231,50 @@ async def test_a_destroy_in_a_failing_block_is_taken_back() -> None:
 
         assert set_cookies(response) == []
         assert await lab.stored() == {"n": 1}
+
+
+async def test_what_is_changed_back_behind_a_save_is_saved(master: Any) -> None:
+    """A block's end compares with what was saved last, not with what the block began with."""
+
+    async def body(sess: SessionDict) -> None:
+        async with sess:
+            for n in (2, 3, 1):
+                await sess.save()
+                sess["n"] = n
+
+    async with Lab(master) as lab:
+        await lab.put(n=1)
+        await lab.do(body)
+        assert await lab.stored() == {"n": 1}
+
+
+async def test_what_a_save_has_merged_is_not_merged_again(master: Any) -> None:
+    """What was changed without the lock is saved once, whatever becomes of the block after it."""
+
+    async def body(sess: SessionDict) -> None:
+        sess["n"] = 2
+        with pytest.raises(Failed):
+            async with sess:
+                await sess.save()
+                raise Failed
+        if master.__class__ is not InCookieEncrypted:
+            await lab.do(put_n, browser=other)
+
+    async with Lab(master, warn_lock=False) as lab, await lab.open_browser() as other:
+        await lab.put(n=1)
+        other.cookies = dict(lab.browser.cookies)
+        await lab.do(body)
+        assert await lab.stored() == {"n": 2 if master.__class__ is InCookieEncrypted else 3}
+
+
+async def test_every_request_is_saved_once() -> None:
+    """With `save_every_request` a block that has written is enough."""
+    master = Watched()
+    async with Lab(master, save_every_request=True) as lab:
+        await lab.put(n=1)
+        before = master.writes
+        await lab.do(put_n)
+        assert master.writes == before + 1
 
 
 async def test_save_keeps_what_is_there_so_far(master: Any) -> None:
