@@ -56,6 +56,7 @@ class SessionEnding(SessionWriter):
             return
         self._forget(NEW)
         self._content, self._blind, self._unlocked = Content(), None, None
+        self._rotate = self._renew = self._logged_in = False  # as was asked of what ends
         self._credential, self._located = None, True
 
     def _end_later(self) -> None:

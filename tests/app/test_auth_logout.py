@@ -560,3 +560,31 @@ async def test_a_logout_removes_the_cookie_whatever_becomes_of_other_tasks(
 
         assert lab.browser.cookies == {}
         assert await lab.auth.sessions_of("ann") == []
+
+
+async def test_a_login_that_its_block_has_ended_is_told_to_nobody(shared_master: Any) -> None:
+    """What was asked of a session that is destroyed goes with it, and does not pass to the next."""
+    told: list[str] = []
+
+    async def change_of_mind(request: Request) -> None:
+        async with request.ctx.auth_session as sess:
+            await lab.auth.login_user(request, "ann")
+            sess.destroy()
+            sess["theme"] = "dark"
+
+    async with AuthLab(shared_master) as lab:
+
+        @lab.app.signal("session.user.login")
+        async def login(**context: Any) -> None:
+            told.append("login")
+
+        @lab.app.signal("session.record.created")
+        async def created(**context: Any) -> None:
+            told.append("created")
+
+        await lab.do(change_of_mind)
+        await until(lambda: "created" in told)
+        await asyncio.sleep(0)
+
+        assert told == ["created"]
+        assert await lab.data() == {"theme": "dark"}

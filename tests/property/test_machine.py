@@ -641,6 +641,7 @@ LATECOMERS = [
     Block((Login("bob"),)),
     Block((Destroy(), Login("bob", keep=True), Login("ann", remember=True))),
     Block((Destroy(), Rotate(), Put("a", 1))),
+    Block((Rotate(), Destroy())),
     Block((Put("a", 2),)),
     Block((Put("a", 3),), "unlocked"),
 ]
