@@ -1,15 +1,19 @@
-"""What it costs to lock, read, change and write a session in Postgres, joined and not.
+"""What it costs to use a session in Postgres, and to begin, renew and end one, joined and not.
 
-    python benchmarks/postgres_joining.py [operations]
+    python -m benchmarks.postgres_joining [operations]
 
-Three ways, taken in turns so that a busy machine troubles all alike, at 1 and at 32 tasks:
+To lock, read, change and write one goes three ways, taken in turns so that a busy machine troubles
+all alike, at 1 and at 32 tasks:
 
 - by hand: SELECT, then an upsert, through asyncpg's pool; no lock, so simultaneous writes are lost;
 - alone: `AsyncPG`, each step a statement of its own through the pool;
 - joined: `AsyncPG` as it is.
 
+To begin a session, give it a new token and end it goes the last two. Each of the three is a commit,
+and those that notify are made one after the other, so here Postgres waits for its disk.
+
 Printed are the medians of all rounds, per operation: time by the clock, processor time of this
-process, and both as parts of those by hand. DATABASE_URL names the server; without it one is
+process, and both as parts of the first way's. DATABASE_URL names the server; without it one is
 started for the run.
 """
 
@@ -19,21 +23,19 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import asyncpg
 import uvloop
+from msgspec.structs import replace
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
+from benchmarks.servers import stores
 from sanic_cookies.interfaces import AsyncPG
 from sanic_cookies.record import Claim, Draft, Granted, Outcome
 from sanic_cookies.token import Token
-from servers import PostgresServer
 
 SESSIONS, ROUNDS, PAYLOAD = 1024, 7, b"x" * 200
 TABLE = "joining_benchmark"
@@ -82,6 +84,20 @@ def by_hand(pool: Any, tokens: list[Token]) -> Operation:
     return operation
 
 
+def lived(interface: AsyncPG) -> Operation:
+    """Return the operation that begins a session, gives it a new token, and ends it."""
+
+    async def operation(_: int) -> None:
+        token, newer = Token.generate(), Token.generate()
+        draft = Draft("session", token.sid, 1, token.secret_hash, PAYLOAD, 3600, user_key="ann")
+        assert await interface.create(draft)  # noqa: S101
+        login = replace(draft, version=2, secret_hash=newer.secret_hash, rotated=True)
+        assert await interface.save(login) is Outcome.SAVED  # noqa: S101
+        assert await interface.delete(draft.name, draft.sid)  # noqa: S101
+
+    return operation
+
+
 async def measure(operation: Operation, tasks: int, count: int) -> tuple[float, float]:
     """Return the microseconds of time and of processor time that an operation takes."""
     # No two tasks at the same session: what waiting costs is another question.
@@ -108,26 +124,34 @@ async def main(url: str, count: int) -> None:
     tokens = [Token.generate() for _ in range(SESSIONS)]
     for token in tokens:
         await joined.create(Draft("session", token.sid, 1, token.secret_hash, PAYLOAD, 3600))
-    ways = {
-        "by hand, unlocked": by_hand(pool, tokens),
-        "alone, locked": locked(alone, tokens),
-        "joined, locked": locked(joined, tokens),
-    }
-    for tasks in (1, 32):
-        figures: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-        for _ in range(ROUNDS):
-            for way, operation in ways.items():
-                figures[way].append(await measure(operation, tasks, count))
-        report(tasks, {way: list(zip(*rounds, strict=True)) for way, rounds in figures.items()})
+    await compare(
+        {
+            "by hand, unlocked": by_hand(pool, tokens),
+            "alone, locked": locked(alone, tokens),
+            "joined, locked": locked(joined, tokens),
+        },
+        count,
+    )
+    await compare({"alone, a life": lived(alone), "joined, a life": lived(joined)}, count // 3)
     await pool.execute(f"DROP TABLE {TABLE}")
     await joined.close()
     await alone.close()
     await pool.close()
 
 
+async def compare(ways: Mapping[str, Operation], count: int) -> None:
+    """Measure ways of doing the same, and print them."""
+    for tasks in (1, 32):
+        figures: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for _ in range(ROUNDS):
+            for way, operation in ways.items():
+                figures[way].append(await measure(operation, tasks, count))
+        report(tasks, {way: list(zip(*rounds, strict=True)) for way, rounds in figures.items()})
+
+
 def report(tasks: int, figures: dict[str, list[Any]]) -> None:
-    """Print the medians, and what part they are of those by hand."""
-    base = [median(column) for column in figures["by hand, unlocked"]]
+    """Print the medians, and what part they are of the first way's."""
+    base = [median(column) for column in next(iter(figures.values()))]
     for way, columns in figures.items():
         wall, cpu = (median(column) for column in columns)
         print(
@@ -138,5 +162,7 @@ def report(tasks: int, figures: dict[str, list[Any]]) -> None:
 
 if __name__ == "__main__":
     with ExitStack() as stack:
-        url = os.environ.get("DATABASE_URL") or stack.enter_context(PostgresServer()).url
+        url = (
+            os.environ.get("DATABASE_URL") or stack.enter_context(stores({"postgres"}))["postgres"]
+        )
         uvloop.run(main(url, int(sys.argv[1]) if len(sys.argv) > 1 else 3000))
