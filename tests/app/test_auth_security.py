@@ -318,15 +318,35 @@ async def test_what_becomes_of_a_login_is_told(shared_master: Any) -> None:
     assert former.cookies[lab.cookie].rpartition(".")[2] not in repr(told)
 
 
-async def test_who_goes_for_a_login_is_told(shared_master: Any) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+async def test_who_goes_for_a_login_is_told(shared_master: Any, known: bool) -> None:
     """The session that ends to make room is named, with its user and the reason."""
     lab = AuthLab(shared_master, max_sessions=1)
     events = Events(lab, "session.record.ended")
 
     async with lab:
         await lab.login({"id": 7})
-        sid = lab.sid()
-        await lab.login({"id": 7}, browser=await lab.open_browser())
+        sid, other = lab.sid(), await lab.open_browser()
+        if known:
+            await lab.write(cart=1, browser=other)
+        await lab.login({"id": 7}, browser=other)
 
         context = {"session": "auth_session", "sid": sid, "user_key": "7", "reason": "limit"}
         assert await events.next() == ("ended", context)
+
+
+async def test_a_visitor_who_may_not_log_in_stays_one(shared_master: Any) -> None:
+    """Where a limit refuses the login, it is a 403, and what the visitor had is still there."""
+    async with AuthLab(shared_master, max_sessions=1, on_max_sessions="refuse") as lab:
+        await lab.login("ann")
+        other = await lab.open_browser()
+        await lab.write(cart=1, browser=other)
+        cookies = dict(other.cookies)
+        response = await lab.visit(
+            lambda request: lab.auth.login_user(request, "ann"), browser=other
+        )
+
+        assert (response.status_code, other.cookies) == (403, cookies)
+        assert type(lab.errors[-1]) is SessionLimitReached
+        assert await lab.data(other) == {"cart": 1}
+        assert await lab.user() == "ann"
