@@ -31,7 +31,7 @@ WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND application_name = $1
 """
-STATEMENTS = ("fetch", "acquire", "commit", "release", "delete")
+STATEMENTS = ("fetch", "acquire", "commit", "release", "touch", "delete")
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ ASKED: dict[str, list[tuple[Any, ...]]] = {
     "fetch": [()],
     "acquire": [(MINE, 30.0, "label", HASH), (MINE, 30.0, "label", PREVIOUS)],
     "release": [(MINE,)],
+    "touch": [(3, 600.0), (2, 600.0)],
     "delete": [()],
     "commit": [
         (version, payload, 60.0, renew, lifetime, user, token, release, 20.0, *secrets)
@@ -234,11 +235,12 @@ async def test_few_statements_for_many(database_url: str, name: str) -> None:
         )
         logins = [following(following(draft), rotated=True, secret_hash=HASH) for draft in drafts]
         await asyncio.gather(*map(interface.save, logins))
+        await asyncio.gather(*(interface.touch(each.name, each.sid, 3, 60.0) for each in logins))
         await asyncio.gather(*(interface.delete(draft.name, draft.sid) for draft in drafts))
 
         steps = interface._joiner.steps.values()
         assert set(queries) <= {text for step in steps for text in (step.plain, step.joined)}
-        assert len(queries) <= 18
+        assert len(queries) <= 21
 
 
 @pytest.mark.usefixtures("joined_only")
@@ -319,6 +321,7 @@ async def test_no_step_waits_for_another(
         ("commit", {"user_key": "\0"}),
         ("commit", {"version": 2**70}),
         ("commit", {"rotated": True, "grace": float("nan")}),
+        ("touch", {"ttl": float("nan")}),
         ("create", {"ttl": float("nan")}),
         ("create", {"user_key": "\0"}),
     ],
@@ -338,6 +341,9 @@ async def test_bad_request_fails_alone(interface: AsyncPG, step: str, bad: dict[
         draft, changes = drafts[number], bad if number == 5 else {}
         if step == "create":
             return await interface.create(replace(draft, **changes))
+        if step == "touch":
+            ttl = replace(draft, **changes).ttl
+            return await interface.touch(draft.name, draft.sid, draft.version, ttl)
         if step == "acquire":
             return await interface.acquire(draft.name, draft.sid, new_claim(draft, **changes))
         written = following(draft, **changes)

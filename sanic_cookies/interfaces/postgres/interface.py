@@ -6,7 +6,8 @@ where it can, and nobody waits for that alone), so a transaction pooler may stan
 are the server's own. The indexed expiry moves only when a session is renewed, so most writes are
 HOT updates.
 
-What requests do in crowds (begin, read, lock, write and end sessions) is joined: see `joining`.
+What requests do in crowds (begin, read, note the use of, lock, write and end sessions) is joined:
+see `joining`.
 """
 
 from __future__ import annotations
@@ -124,8 +125,7 @@ class AsyncPG(PostgresTable):
 
     async def touch(self, name: str, sid: str, version: int, ttl: float) -> bool:
         """See `Interface.touch`."""
-        row = await self._row("touch", name, sid, version, ttl)
-        return row is not None
+        return await self._joiner.ask("touch", (name, sid, version, ttl)) is not None
 
     async def delete(self, name: str, sid: str) -> bool:
         """See `Interface.delete`."""

@@ -69,6 +69,11 @@ def _packed_claims(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes]:
     return (_encode(asked),)
 
 
+def _packed_touches(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes]:
+    _require_finite(sum([ttl for _, _, _, ttl in asked]))
+    return (_encode(asked),)
+
+
 def _packed_creations(asked: Sequence[tuple[Any, ...]]) -> tuple[bytes, bytes]:
     rows: list[tuple[Any, ...]] = []
     payloads, seconds = [args[4] for args in asked], 0.0
@@ -116,6 +121,7 @@ def _require_finite(seconds: float) -> None:
 PACKED = {
     "fetch": _packed,
     "acquire": _packed_claims,
+    "touch": _packed_touches,
     "create": _packed_creations,
     "commit": _packed_commitments,
     "release": _packed,
