@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from bare import bare_session, begin, request_with, value_of
 from lab import Failed, until
 from sanic_cookies import Session, SessionDict, SessionLockLost, SessionStoreError
 from sanic_cookies.content import Identity
+from sanic_cookies.interfaces import guard
 from sanic_cookies.interfaces.base import Interface, SupportsLease
 from sanic_cookies.record import Busy, Claim, Draft, Granted, Outcome
 from sanic_cookies.session_dict import locker
@@ -824,3 +826,30 @@ async def test_who_waits_for_another_process_is_counted_and_asks_seldom(
     assert session.stats()["lock_waits"] == 1
     assert store.calls["acquire"] <= asked + 3
     assert dict(await request_with(session, cookie).peek()) == {"n": 3}
+
+
+async def test_a_request_begins_no_block_that_it_has_no_time_to_save(
+    interface: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five seconds two are left to the end of a block: the third of these is not begun."""
+    store, now = Faulty(interface), time.monotonic()
+    session = bare_session(store, store_timeout=2)
+    sess = request_with(session, await begin(session, n=0))
+
+    async def take_a_second() -> None:
+        nonlocal now
+        now += 1
+
+    monkeypatch.setattr(guard, "time", SimpleNamespace(monotonic=lambda: now))
+    for operation in ("acquire", "commit"):
+        store._add(operation, 1, None, before=take_a_second)
+
+    for _ in range(2):
+        async with sess:
+            sess["n"] += 1
+    with pytest.raises(SessionStoreError):
+        await sess.__aenter__()
+    store.heal()
+    await quiet(session)
+
+    assert (await sess.peek())["n"] == 2
