@@ -886,6 +886,10 @@ async def test_an_ended_login_is_told(users: Users) -> None:
         }
 
 
+def _named(user: Any) -> str | None:
+    return user if isinstance(user, str) else None
+
+
 @pytest.mark.parametrize(
     ("options", "warned"),
     [
@@ -894,6 +898,8 @@ async def test_an_ended_login_is_told(users: Users) -> None:
         ({"user_loader": lambda name: Member(name)}, 0),
         ({"user_loader": lambda name: User(name)}, 0),  # has no key: who asks for one is told
         ({"user_loader": lambda name: Member(7), "user_key": lambda user: "one"}, 0),
+        # Is listed by its name only, so who asks for one that was loaded is told.
+        ({"user_loader": lambda name: Member(7), "user_key": _named}, 0),
         ({"session_stamp": lambda name: "stamp"}, 0),
     ],
 )
