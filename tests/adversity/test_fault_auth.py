@@ -15,7 +15,7 @@ from fault_lab import check_refusal
 from faults import Site, black_hole, refused
 from harness import set_cookies
 from lab import Lab
-from sanic_cookies import AuthSession
+from sanic_cookies import AuthSession, InMemory, SessionDict
 from sanic_cookies.interfaces.base import SupportsLease
 from sanic_cookies.testing import Faulty
 from sanic_cookies.token import Credential
@@ -96,7 +96,7 @@ async def test_a_login_after_the_answer_takes_no_place(
     shared_master: Any, has_session: bool
 ) -> None:
     """A login that was given up, and is stored when the answer has gone, is nobody's: it ends."""
-    pause, faulty = Pause(), Faulty(shared_master)
+    pause, faulty, told = Pause(), Faulty(shared_master), []
 
     async def give_up(request: Request) -> str:
         login = asyncio.create_task(lab.auth.login_user(request, "ann"))
@@ -106,6 +106,11 @@ async def test_a_login_after_the_answer_takes_no_place(
         return "another time"
 
     async with AuthLab(faulty, max_sessions=1, on_max_sessions="refuse") as lab:
+
+        @lab.app.signal("session.user.login")
+        async def tell(**context: Any) -> None:
+            told.append(context["user_key"])
+
         if has_session:
             await lab.write(n=1)
         cookies = dict(lab.browser.cookies)
@@ -116,6 +121,7 @@ async def test_a_login_after_the_answer_takes_no_place(
         await lab.auth.runtime.background.drain(30)
 
         assert await lab.auth.sessions_of("ann") == []
+        assert told == []
         await lab.login("ann")
         assert await lab.user() == "ann"
 
@@ -201,6 +207,30 @@ async def test_a_renewed_token_that_nobody_was_given_is_taken_back(shared_master
 
         assert await is_current(lab)
         assert await lab.data() == {"current_user": "ann", "n": 1, "m": 2}
+
+
+async def test_a_session_after_the_answer_is_not_kept() -> None:
+    """So it is with any session that is stored when no response can carry its token any more."""
+    pause, master = Pause(), InMemory()
+    faulty = Faulty(master)
+
+    async def begin(sess: SessionDict) -> None:
+        async with sess:
+            sess["n"] = 1
+
+    async def give_up(request: Request) -> None:
+        block = asyncio.create_task(begin(request.ctx.auth_session))
+        await pause.reached.wait()
+        block.cancel()
+        await asyncio.wait([block])
+
+    async with AuthLab(faulty) as lab:
+        faulty._add("create", 1, 1, before=pause.wait)
+        await lab.do(give_up)
+        assert lab.browser.cookies == {}
+        pause.resume.set()
+        await lab.auth.runtime.background.drain(30)
+        assert len(master) == 0
 
 
 async def test_a_login_that_was_not_made_ends_nothing(shared_master: Any) -> None:

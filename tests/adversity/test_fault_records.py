@@ -112,8 +112,10 @@ async def is_anonymous(found: Found) -> None:
     former = dict(lab.browser.cookies)
     look = await lab.visit(peek)
     assert (look.status_code, look.json(), set_cookies(look)) == (200, {}, [])
-    begun = await lab.visit(count)
+    looked = len(found.suspicious())
+    begun = await lab.visit(count, folder="/lazy/")  # where nothing is read before the lock
     assert (begun.status_code, begun.json()) == (200, 1)
+    assert len(found.suspicious()) > looked
     assert lab.browser.cookies != former
     assert await lab.stored() == {"n": 1}
     lines = found.suspicious()
