@@ -146,11 +146,12 @@ class SessionWriter(SessionPlanner):
     def _is_own_write(self, outcome: Outcome, record: Record) -> bool:
         """Say whether what made a write stale can only be that write itself.
 
-        That is so of a session which this block has begun, whose id nobody else knows: the store
-        was asked again, since its first reply was lost. A lease would have told, and there is none.
+        That is so of a session which this block has begun, whose id nobody else knows before the
+        response has: the store was asked again, since its first reply was lost. A lease would have
+        told, and there is none.
         """
         hold = self._hold
-        is_known = hold is not None and hold.sid == record.sid
+        is_known = (hold is not None and hold.sid == record.sid) or self._exchange.begun
         return outcome is Outcome.STALE and not is_known and not self._in_cookie
 
     def _left_unknown(self, plan: Plan, draft: Draft, error: SessionError) -> None:

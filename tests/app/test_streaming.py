@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
-from sanic import Request, Websocket, text
+from sanic import Request, Websocket, json, text
 from websockets.asyncio.client import connect
 
 from harness import make_app, serve
 from lab import Lab
-from sanic_cookies import InMemory, ResponseStarted, Session, SessionDict
+from sanic_cookies import InMemory, ResponseStarted, Session, SessionDict, SessionLockLost
 from wire import ask
 
 
@@ -168,6 +170,45 @@ async def test_before_the_response_begins_everything_works() -> None:
 
         assert record is not None
         assert b'"n":2' in record.payload
+
+
+async def test_who_has_the_cookie_of_a_block_that_goes_on_loses_nothing(
+    shared_master: Any,
+) -> None:
+    """A session whose cookie went out while its block runs may be written by others meanwhile."""
+    app, sent, go = make_app(), asyncio.Event(), asyncio.Event()
+    Session(app, master_interface=shared_master)
+
+    @app.get("/")
+    async def index(request: Request) -> None:
+        with pytest.raises(SessionLockLost):
+            async with request.ctx.session as sess:
+                sess["n"] = 1
+                await sess.save()
+                response = await request.respond()
+                await response.send("one ")
+                sent.set()
+                await go.wait()
+                sess["n"] = 10
+        await response.eof()
+
+    @app.get("/other")
+    async def other(request: Request) -> Any:
+        async with request.ctx.session as sess:
+            sess["n"] += 1
+            return json(sess["n"])
+
+    async with (
+        serve(app) as url,
+        httpx.AsyncClient(base_url=url) as client,
+        client.stream("GET", "/") as reply,
+    ):
+        await sent.wait()
+        cookies = {"Cookie": reply.headers["Set-Cookie"].partition(";")[0]}
+        assert (await client.get("/other", headers=cookies)).json() == 2
+        go.set()
+        assert await reply.aread() == b"one "
+        assert (await client.get("/other", headers=cookies)).json() == 3
 
 
 def make_answered() -> tuple[Any, InMemory]:
